@@ -1,0 +1,85 @@
+// The life that all services share: settings, logs, bus, /metrics and /health, gRPC health, shutdown on SIGTERM.
+//
+//   int main(int argc, char** argv) {
+//     SchedulerSettings settings;
+//     Settings declared("bellwether-scheduler", "scheduler", "Decides which replica gets which request.");
+//     declare(declared, settings);                       // the service's own
+//     ServiceSettings common;  common.declare(declared); // the shared ones
+//     if (auto status = declared.parse_main(argc, argv)) return *status;
+//     return run_service("scheduler", common, [&](Service& service) { return std::make_unique<Scheduler>(service, settings); });
+//   }
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "mesh/bus.h"
+#include "mesh/http_server.h"
+#include "mesh/metrics.h"
+#include "mesh/settings.h"
+
+namespace bellwether::mesh {
+
+struct ServiceSettings {
+  std::string nats_url = "nats://127.0.0.1:4222";
+  std::string nats_credentials_file;
+  std::string log_level = "info";    // debug, info, warning, error
+  std::string log_format = "auto";   // auto, text, json
+  std::string http_address = "127.0.0.1:0";  // /metrics, /health and, of the gateway, the API
+  std::string grpc_address = "127.0.0.1:0";  // grpc.health.v1.Health; empty = off
+  int64_t shutdown_grace_ms = 30000;         // for work in progress after SIGTERM
+  HttpLimits http_limits;                    // the gateway declares settings for these itself
+
+  void declare(Settings& settings);
+};
+
+// What a component stands on. Everything here lives on one thread, the one that run_service() was called on.
+class Service {
+ public:
+  Service(std::string name, ServiceSettings settings);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  [[nodiscard]] const std::string& name() const;
+  [[nodiscard]] boost::asio::io_context& io();
+  [[nodiscard]] Bus& bus();
+  [[nodiscard]] HttpServer& http();                // routes may be added until the component's constructor returns
+  [[nodiscard]] prometheus::Registry& registry();  // rendered on /metrics
+  [[nodiscard]] const std::string& http_address() const;  // HOST:PORT bound, port 0 resolved, from construction on
+  [[nodiscard]] const std::string& grpc_address() const;  // the same; "" when off
+  [[nodiscard]] std::chrono::milliseconds shutdown_grace() const;
+
+  // /health answers 200 and gRPC health SERVING while ready and the bus is connected; 503 and NOT_SERVING otherwise.
+  // False at start.
+  void set_ready(bool ready);
+
+  // Begins the shutdown, as SIGTERM does; the process exits with `status`. Callable from any thread.
+  void shut_down(int status = 0);
+
+ private:
+  friend int run_service(const std::string&, const ServiceSettings&,
+                         const std::function<std::unique_ptr<class Component>(Service&)>&);
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// What a service adds: its constructor wires routes and subscriptions, stop() unwires them.
+class Component {
+ public:
+  virtual ~Component() = default;
+  // Called once after SIGTERM or SIGINT: finish or hand over what is in progress, within Service::shutdown_grace().
+  virtual boost::asio::awaitable<void> stop() = 0;
+};
+
+// Runs until SIGTERM, SIGINT or shut_down(): component stop(), HTTP server stop, bus stop, in that order. A second
+// signal ends the process at once. Returns the exit status: 0, or 1 after logging why it could not start.
+int run_service(const std::string& name, const ServiceSettings& settings,
+                const std::function<std::unique_ptr<Component>(Service&)>& make_component);
+
+}  // namespace bellwether::mesh

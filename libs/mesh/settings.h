@@ -1,0 +1,97 @@
+// Typed settings from one YAML file, the environment and flags, in that order of precedence, rising.
+//
+// A setting is declared once, with its name, a sentence, a default (the target's value), bounds and a unit; from that
+// come `--help`, validation and the environment's names. A program has a section; the setting `kv-blocks` of section
+// `worker` is
+//
+//   worker:                            in the YAML file (underscores)
+//     kv_blocks: 512
+//   BELLWETHER_WORKER_KV_BLOCKS=512    in the environment
+//   --kv-blocks 512                    as a flag; also --kv-blocks=512; booleans also as --flag and --no-flag
+//
+// Shared settings (shared = true) are the same for every service: top level of the file, BELLWETHER_NATS_URL.
+// Unknown flags, unknown keys in the own section or at the top level, and unknown BELLWETHER_<SECTION>_* variables are
+// errors; other services' sections are left alone.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "mesh/error.h"
+
+namespace bellwether::mesh {
+
+class Settings {
+ public:
+  // What --help says about one setting, and what its value may be.
+  struct About {
+    std::string sentence;              // what it does; without the unit, ends with no full stop
+    std::string unit = {};             // "ms", "tokens", ...; empty = none
+    double min = -std::numeric_limits<double>::infinity();  // numbers only, inclusive
+    double max = std::numeric_limits<double>::infinity();
+    std::vector<std::string> choices = {};  // strings only; empty = any
+    bool shared = false;
+    bool secret = false;               // its value never appears in help, logs or errors
+  };
+  using Environment = std::map<std::string, std::string>;
+  // What a flag, variable or key is written into: where its default comes from, too.
+  using Target = std::variant<std::string*, bool*, int64_t*, double*, std::vector<std::string>*>;
+
+  // `program` and `summary` head the help text; `section` is snake_case ("api_gateway").
+  Settings(std::string program, std::string section, std::string summary);
+
+  // `name` is kebab-case. REQUIRES: `target` outlives parse(); no two settings of one name.
+  void add(std::string name, Target target, About about);
+
+  // Arguments that are not flags, in order ("MODEL"); none are taken unless declared. Optional when not `required`.
+  void add_positional(std::string name, std::string* target, std::string sentence, bool required);
+
+  enum class Outcome { kRun, kExit };  // kExit: --help or --version was printed to `out`
+
+  // Reads the file named by --config or BELLWETHER_CONFIG, then `environment`, then `arguments` (without the program's
+  // name). Throws Error{kInvalidArgument} whose field names the flag, variable or file and key at fault; targets
+  // may then hold a part of the new values.
+  Outcome parse(const std::vector<std::string>& arguments, const Environment& environment, std::string& out);
+
+  // As above from main()'s arguments and environ, printing to standard output. On an error prints it with a hint at
+  // --help to standard error. Returns the exit status when the program should end: 0, or 2 after an error.
+  [[nodiscard]] std::optional<int> parse_main(int argc, char** argv);
+
+  [[nodiscard]] std::string help() const;
+
+ private:
+  struct Setting {
+    std::string name;
+    Target target;
+    About about;
+    std::string default_text;
+  };
+  struct Positional {
+    std::string name;
+    std::string* target;
+    std::string sentence;
+    bool required;
+  };
+
+  void read_file(const std::string& path);
+  void read_environment(const Environment& environment);
+  void read_flags(const std::vector<std::string>& arguments);
+  Setting* find(std::string_view name);
+  // `origin` names where the text came from, for errors.
+  void assign(Setting& setting, const std::string& text, const std::string& origin);
+
+  std::string program_;
+  std::string section_;
+  std::string summary_;
+  std::vector<Setting> settings_;
+  std::vector<Positional> positionals_;
+};
+
+}  // namespace bellwether::mesh

@@ -1,0 +1,29 @@
+// The bus subjects, all in one place. See the table in docs/structure.md.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace bellwether::mesh::subjects {
+
+// A model name or id as one subject token: every byte outside [A-Za-z0-9_-] becomes "=XX" in hexadecimal, so that
+// "deepseek-ai/DeepSeek-R1" and "v3.1" are one token each and no name can widen a subscription.
+[[nodiscard]] std::string token(std::string_view name);
+
+[[nodiscard]] std::string request(std::string_view model);            // GenerateRequest -> GenerateReply
+[[nodiscard]] std::string replica_work(std::string_view replica);     // GenerateRequest -> GenerateReply
+[[nodiscard]] std::string replica_cancel(std::string_view replica);   // CancelRequest
+[[nodiscard]] std::string replica_state(std::string_view replica);    // ReplicaState
+[[nodiscard]] std::string gateway_tokens(std::string_view gateway);   // TokenBatch
+[[nodiscard]] std::string scale(std::string_view model);              // ScaleDecision
+[[nodiscard]] std::string card(std::string_view model);               // CardRequest -> CardChunk
+
+inline constexpr std::string_view kAllRequests = "bw.v1.request.*";
+inline constexpr std::string_view kAllReplicaStates = "bw.v1.event.replica.*.state";
+inline constexpr std::string_view kDispatch = "bw.v1.event.dispatch";
+inline constexpr std::string_view kAllScaleDecisions = "bw.v1.event.scale.*";
+
+inline constexpr std::string_view kSchedulerQueue = "schedulers";  // queue group of request.*
+inline constexpr std::string_view kCardQueue = "cards";            // queue group of model.*.card
+
+}  // namespace bellwether::mesh::subjects

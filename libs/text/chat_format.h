@@ -1,0 +1,55 @@
+// Messages to prompt, by the model's chat format.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json/value.hpp>
+
+#include "text/tokenizer.h"
+
+namespace bellwether::text {
+
+enum class Role { kSystem, kUser, kAssistant, kTool };
+
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments;  // JSON text, as the model wrote it
+};
+
+struct Message {
+  Role role = Role::kUser;
+  std::string content;
+  std::vector<ToolCall> tool_calls = {};  // of an assistant
+};
+
+struct Conversation {
+  std::vector<Message> messages;
+  // Each as in an OpenAI request: {"type":"function","function":{...}}, members in the client's order.
+  std::vector<boost::json::value> tools = {};
+  bool add_generation_prompt = true;  // not added after tool outputs, where the format does not have it
+};
+
+// A format turns a conversation into the prompt's text, markers included, begin-of-sentence too.
+// Stateless: usable from several threads.
+class ChatFormat {
+ public:
+  virtual ~ChatFormat() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  [[nodiscard]] virtual std::string render(const Conversation& conversation) const = 0;
+  // The prompt ends inside the model's reasoning, so that the answer starts there without an opening tag.
+  [[nodiscard]] virtual bool prompt_opens_reasoning(const Conversation& conversation) const = 0;
+};
+
+// The built-in formats by name; today "deepseek-r1". nullptr for an unknown name. Lives as long as the program.
+[[nodiscard]] const ChatFormat* find_chat_format(std::string_view name);
+[[nodiscard]] std::vector<std::string> chat_format_names();
+
+// JSON as Python's json.dumps(value, ensure_ascii=False) writes it: ", " and ": " between, members in their order,
+// floats in the shortest form that reads back. Chat templates put tools into prompts this way, and models were trained
+// on it.
+[[nodiscard]] std::string to_python_json(const boost::json::value& value);
+
+}  // namespace bellwether::text
