@@ -9,6 +9,9 @@
 //   BELLWETHER_WORKER_KV_BLOCKS=512    in the environment
 //   --kv-blocks 512                    as a flag; also --kv-blocks=512; booleans also as --flag and --no-flag
 //
+// A list is a sequence in the file, separated by commas in the environment, and a flag given several times. What a
+// later source says replaces an earlier one's whole list. A value that begins with "--" needs the form --flag=VALUE.
+//
 // Shared settings (shared = true) are the same for every service: top level of the file, BELLWETHER_NATS_URL.
 // Unknown flags, unknown keys in the own section or at the top level, and unknown BELLWETHER_<SECTION>_* variables are
 // errors; other services' sections are left alone.
@@ -32,19 +35,19 @@ class Settings {
  public:
   // What --help says about one setting, and what its value may be.
   struct About {
-    std::string sentence;              // what it does; without the unit, ends with no full stop
-    std::string unit = {};             // "ms", "tokens", ...; empty = none
+    std::string sentence;                                   // what it does; without the unit, ends with no full stop
+    std::string unit = {};                                  // "ms", "tokens", ...; empty = none
     double min = -std::numeric_limits<double>::infinity();  // numbers only, inclusive
     double max = std::numeric_limits<double>::infinity();
     std::vector<std::string> choices = {};  // strings only; empty = any
     bool shared = false;
-    bool secret = false;               // its value never appears in help, logs or errors
+    bool secret = false;  // its value never appears in help, logs or errors
   };
   using Environment = std::map<std::string, std::string>;
   // What a flag, variable or key is written into: where its default comes from, too.
   using Target = std::variant<std::string*, bool*, int64_t*, double*, std::vector<std::string>*>;
 
-  // `program` and `summary` head the help text; `section` is snake_case ("api_gateway").
+  // `program` and `summary` head the help text; `section` is snake_case ("api_gateway") and not empty.
   Settings(std::string program, std::string section, std::string summary);
 
   // `name` is kebab-case. REQUIRES: `target` outlives parse(); no two settings of one name.
@@ -79,13 +82,29 @@ class Settings {
     std::string sentence;
     bool required;
   };
+  struct GivenFlag {
+    Setting* setting;
+    std::string flag;  // as written, without its value
+    std::string value;
+  };
+  struct CommandLine {
+    std::optional<std::string> config_file;
+    std::vector<GivenFlag> flags;
+    std::vector<std::string> positionals;
+  };
 
-  void read_file(const std::string& path);
-  void read_environment(const Environment& environment);
-  void read_flags(const std::vector<std::string>& arguments);
   Setting* find(std::string_view name);
-  // `origin` names where the text came from, for errors.
-  void assign(Setting& setting, const std::string& text, const std::string& origin);
+  [[nodiscard]] std::string file_key(const Setting& setting) const;
+  [[nodiscard]] std::string variable(const Setting& setting) const;
+  [[nodiscard]] std::vector<std::string> flag_names() const;
+  [[nodiscard]] std::string usage() const;
+
+  CommandLine read_command_line(const std::vector<std::string>& arguments);
+  void read_flag(const std::vector<std::string>& arguments, size_t& position, CommandLine& result);
+  void read_file(const std::string& path, const std::string& origin);
+  void read_environment(const Environment& environment);
+  void apply_flags(const std::vector<GivenFlag>& flags);
+  void apply_positionals(const std::vector<std::string>& values);
 
   std::string program_;
   std::string section_;
