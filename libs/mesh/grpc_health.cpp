@@ -1,0 +1,66 @@
+#include "mesh/grpc_health.h"
+
+#include <fmt/format.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include "mesh/error.h"
+
+namespace bellwether::mesh {
+namespace {
+
+constexpr int kMessageBytesMax = 64 * 1024;  // a health request is a service's name
+constexpr int kThreadsMax = 8;
+constexpr std::chrono::milliseconds kStopTimeMax{1000};
+
+}  // namespace
+
+class GrpcHealth::Impl {
+ public:
+  explicit Impl(const std::string& address) {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ResourceQuota quota("health");
+    quota.SetMaxThreads(kThreadsMax);
+    grpc::ServerBuilder builder;
+    builder.SetResourceQuota(quota);
+    builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+    // Otherwise a second server could take the same port unnoticed.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    int port = 0;
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
+    server_ = builder.BuildAndStart();
+    if (!server_ || port == 0) throw Error(ErrorCode::kUnavailable, fmt::format("cannot serve gRPC on {}", address));
+    server_->GetHealthCheckService()->SetServingStatus(false);
+    address_ = fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
+  }
+
+  ~Impl() { stop(kStopTimeMax); }
+
+  void stop(std::chrono::milliseconds timeout) {
+    if (server_) server_->Shutdown(std::chrono::system_clock::now() + timeout);
+    server_.reset();
+  }
+
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+GrpcHealth::GrpcHealth(const std::string& address) : impl_(std::make_unique<Impl>(address)) {}
+GrpcHealth::~GrpcHealth() = default;
+
+const std::string& GrpcHealth::address() const {
+  return impl_->address_;
+}
+
+void GrpcHealth::set_serving(bool serving) {
+  if (impl_->server_) impl_->server_->GetHealthCheckService()->SetServingStatus(serving);
+}
+
+void GrpcHealth::stop(std::chrono::milliseconds timeout) {
+  impl_->stop(timeout);
+}
+
+}  // namespace bellwether::mesh

@@ -1,0 +1,381 @@
+#include "mesh/service.h"
+
+#include <fmt/format.h>
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "mesh/clock.h"
+#include "mesh/error.h"
+#include "mesh/grpc_health.h"
+#include "mesh/log.h"
+
+namespace bellwether::mesh {
+namespace asio = boost::asio;
+namespace {
+
+constexpr std::chrono::milliseconds kHealthInterval{200};  // how soon a lost bus shows in gRPC health
+constexpr std::chrono::milliseconds kBusStopTimeMax{2000};
+constexpr std::chrono::milliseconds kGrpcStopTimeMax{500};
+// Beyond the grace: for the component, HTTP and the bus to end. After it the process ends without them.
+constexpr std::chrono::milliseconds kShutdownTimeExtra{10000};
+constexpr int kStatusCutShort = 1;
+constexpr int kStatusSecondSignal = 130;
+
+constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
+
+log::Level log_level(const std::string& name) {
+  if (name == "debug") return log::Level::kDebug;
+  if (name == "warning") return log::Level::kWarning;
+  if (name == "error") return log::Level::kError;
+  return log::Level::kInfo;
+}
+
+log::Format log_format(const std::string& name) {
+  if (name == "text") return log::Format::kText;
+  if (name == "json") return log::Format::kJson;
+  return log::Format::kAuto;
+}
+
+bool is_loopback(const std::string& address) {
+  std::string host = address.substr(0, address.rfind(':'));
+  if (host == "localhost") return true;
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  boost::system::error_code error;
+  const auto ip = asio::ip::make_address(host, error);
+  return !error && ip.is_loopback();
+}
+
+// Nothing here authenticates its callers by default, so that being reachable from other machines is a decision.
+void require_loopback(const ServiceSettings& settings, const std::string& address, const std::string& flag) {
+  if (settings.allow_remote || address.empty() || is_loopback(address)) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("{} {} can be reached from other machines: set --allow-remote to allow that", flag, address),
+              flag);
+}
+
+BusOptions bus_options(const std::string& name, const ServiceSettings& settings) {
+  BusOptions options;
+  options.url = settings.nats_url;
+  options.client_name = name;
+  options.credentials_file = settings.nats_credentials_file;
+  return options;
+}
+
+std::unique_ptr<Bus> connect_bus(asio::io_context& io, const std::string& name, const ServiceSettings& settings) {
+  try {
+    return std::make_unique<Bus>(io.get_executor(), bus_options(name, settings));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUnavailable) throw;
+    throw Error(ErrorCode::kUnavailable,
+                fmt::format("no NATS server at {} ({}); start one with `nats-server`, or run `bellwether up`",
+                            settings.nats_url, error.what()),
+                "--nats-url");
+  }
+}
+
+// What the service itself shows on /metrics, brought up to date when it is asked for.
+class ServiceMetrics {
+ public:
+  ServiceMetrics(prometheus::Registry& registry, const std::string& service)
+      : ready_(gauge(registry, "bellwether_ready", "1 while /health answers 200")),
+        http_connections_(gauge(registry, "bellwether_http_connections", "Open HTTP connections")),
+        bus_connected_(gauge(registry, "bellwether_bus_connected", "1 while connected to a NATS server")),
+        published_(counter(registry, "bellwether_bus_published_total", "Messages published")),
+        received_(counter(registry, "bellwether_bus_received_total", "Messages received")),
+        malformed_(counter(registry, "bellwether_bus_malformed_total", "Messages dropped: they did not parse")),
+        overflowed_(counter(registry, "bellwether_bus_overflowed_total", "Messages dropped: a handler was too slow")),
+        reconnects_(counter(registry, "bellwether_bus_reconnects_total", "Connections made again")) {
+    prometheus::BuildGauge()
+        .Name("bellwether_build_info")
+        .Help("Constant 1, labelled with what runs")
+        .Register(registry)
+        .Add({{"service", service}, {"version", BELLWETHER_VERSION}})
+        .Set(1);
+  }
+
+  void update(bool ready, int http_connections, const Bus& bus) {
+    ready_.Set(ready ? 1 : 0);
+    http_connections_.Set(http_connections);
+    bus_connected_.Set(bus.connected() ? 1 : 0);
+    const BusCounters now = bus.counters();
+    raise(published_, now.published);
+    raise(received_, now.received);
+    raise(malformed_, now.malformed);
+    raise(overflowed_, now.overflowed);
+    raise(reconnects_, now.reconnects);
+  }
+
+ private:
+  static prometheus::Gauge& gauge(prometheus::Registry& registry, const char* name, const char* help) {
+    return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
+  }
+  static prometheus::Counter& counter(prometheus::Registry& registry, const char* name, const char* help) {
+    return prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({});
+  }
+  static void raise(prometheus::Counter& counter, uint64_t value) {
+    counter.Increment(static_cast<double>(value) - counter.Value());
+  }
+
+  prometheus::Gauge& ready_;
+  prometheus::Gauge& http_connections_;
+  prometheus::Gauge& bus_connected_;
+  prometheus::Counter& published_;
+  prometheus::Counter& received_;
+  prometheus::Counter& malformed_;
+  prometheus::Counter& overflowed_;
+  prometheus::Counter& reconnects_;
+};
+
+}  // namespace
+
+void ServiceSettings::declare(Settings& settings) {
+  settings.add("nats-url", &nats_url,
+               {.sentence = "Address of the NATS server, or several with commas", .shared = true});
+  settings.add("nats-credentials-file", &nats_credentials_file,
+               {.sentence = "File with NATS credentials (.creds); empty for none", .shared = true});
+  settings.add("log-level", &log_level,
+               {.sentence = "The least severe log lines to write",
+                .choices = {"debug", "info", "warning", "error"},
+                .shared = true});
+  settings.add("log-format", &log_format,
+               {.sentence = "Form of the log lines; auto is text on a terminal and JSON elsewhere",
+                .choices = {"auto", "text", "json"},
+                .shared = true});
+  settings.add("http", &http_address,
+               {.sentence = "HOST:PORT of the HTTP server; port 0 takes a free one", .shared = true});
+  settings.add("grpc", &grpc_address,
+               {.sentence = "HOST:PORT of the gRPC health service; port 0 takes a free one; empty turns it off",
+                .shared = true});
+  settings.add("allow-remote", &allow_remote,
+               {.sentence = "Let --http and --grpc be addresses that other machines can reach", .shared = true});
+  settings.add("shutdown-grace-ms", &shutdown_grace_ms,
+               {.sentence = "Time for work in progress to finish after SIGTERM",
+                .unit = "ms",
+                .min = 0,
+                .max = 3600'000,
+                .shared = true});
+}
+
+class Service::Impl {
+ public:
+  Impl(std::string name, ServiceSettings settings)
+      : name_(std::move(name)), settings_(std::move(settings)), http_(io_.get_executor(), settings_.http_limits) {
+    require_loopback(settings_, settings_.http_address, "--http");
+    require_loopback(settings_, settings_.grpc_address, "--grpc");
+    bus_ = connect_bus(io_, name_, settings_);
+    http_address_ = http_.bind(settings_.http_address);
+    if (!settings_.grpc_address.empty()) {
+      grpc_health_ = std::make_unique<GrpcHealth>(settings_.grpc_address);
+      grpc_address_ = grpc_health_->address();
+    }
+    metrics_.emplace(registry_, name_);
+    http_.route("GET", "/metrics", [this](HttpExchange& exchange) { return send_metrics(exchange); });
+    http_.route("GET", "/health", [this](HttpExchange& exchange) { return send_health(exchange); });
+  }
+
+  [[nodiscard]] bool healthy() const { return ready_ && bus_->connected(); }
+
+  void set_ready(bool ready) {
+    ready_ = ready && !shutting_down_;
+    show_health();
+  }
+
+  void show_health() {
+    const bool serving = healthy();
+    if (serving == shown_serving_) return;
+    shown_serving_ = serving;
+    if (grpc_health_) grpc_health_->set_serving(serving);
+    log::info(serving ? "ready" : "not ready", {{"bus_connected", bus_->connected()}});
+  }
+
+  void begin_shutdown(int status) {
+    if (shutting_down_) return;
+    shutting_down_ = true;
+    status_ = status;
+    set_ready(false);
+    shutdown_begun_.cancel();
+    health_timer_.cancel();
+  }
+
+  // Serves until the shutdown, and does that. Returns the exit status.
+  int run(Component& component) {
+    http_.start();
+    asio::signal_set signals(io_, SIGTERM, SIGINT);
+    signals.async_wait([&](const boost::system::error_code& error, int number) {
+      if (error) return;
+      // From now on the plain way, which works although the executor's thread may be stuck.
+      signals.clear();
+      for (const int each : {SIGTERM, SIGINT}) ::signal(each, [](int) { _exit(kStatusSecondSignal); });
+      log::info("shutting down", {{"signal", number}});
+      begin_shutdown(0);
+    });
+    log::info("started", {{"version", BELLWETHER_VERSION},
+                          {"http", http_address_},
+                          {"grpc", grpc_address_},
+                          {"nats", settings_.nats_url},
+                          {"pid", getpid()}});
+    const auto rethrow = [](const std::exception_ptr& error) {
+      if (error) std::rethrow_exception(error);
+    };
+    asio::co_spawn(io_, watch_health(), rethrow);
+    asio::co_spawn(io_, wait_and_stop(component), [&](const std::exception_ptr& error) {
+      io_.stop();
+      rethrow(error);
+    });
+    io_.run();
+    return status_;
+  }
+
+  const std::string name_;
+  const ServiceSettings settings_;
+  asio::io_context io_{1};
+  prometheus::Registry registry_;
+  HttpServer http_;
+  std::unique_ptr<Bus> bus_;
+  std::unique_ptr<GrpcHealth> grpc_health_;
+  std::string http_address_;
+  std::string grpc_address_;
+
+ private:
+  asio::awaitable<void> send_metrics(HttpExchange& exchange) {
+    metrics_->update(healthy(), http_.connections(), *bus_);
+    HttpResponse response{.body = render_metrics(registry_), .content_type = kMetricsContentType};
+    co_await exchange.send(std::move(response));
+  }
+
+  asio::awaitable<void> send_health(HttpExchange& exchange) {
+    HttpResponse response{.body = R"({"status":"ok"})"};
+    if (!healthy()) {
+      const char* reason = shutting_down_ ? "shutting down" : bus_->connected() ? "not ready" : "not connected to NATS";
+      response = {.status = 503, .body = http_error_body(503, reason), .headers = {{"Retry-After", "1"}}};
+    }
+    co_await exchange.send(std::move(response));
+  }
+
+  asio::awaitable<void> watch_health() {
+    while (!shutting_down_) {
+      show_health();
+      health_timer_.expires_after(kHealthInterval);
+      co_await health_timer_.async_wait(kNoThrow);
+    }
+  }
+
+  asio::awaitable<void> wait_and_stop(Component& component) {
+    while (!shutting_down_) {
+      shutdown_begun_.expires_at(TimePoint::max());
+      co_await shutdown_begun_.async_wait(kNoThrow);
+    }
+    const std::chrono::milliseconds grace(settings_.shutdown_grace_ms);
+    const TimePoint deadline = steady_now() + grace;
+    end_at_latest(deadline + kShutdownTimeExtra);
+    try {
+      co_await component.stop();
+    } catch (const std::exception& error) {
+      log::error("the component did not stop cleanly", {{"error", error.what()}});
+    }
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_now());
+    co_await http_.stop(std::max(left, std::chrono::milliseconds(0)));
+    co_await bus_->stop(kBusStopTimeMax);
+    if (grpc_health_) grpc_health_->stop(kGrpcStopTimeMax);
+    // A handler that is still there refers to the component, which is about to be destroyed.
+    if (http_.connections() > 0) cut_short();
+    log::info("stopped", {{"status", status_}});
+  }
+
+  void end_at_latest(TimePoint deadline) {
+    shutdown_limit_.expires_at(deadline);
+    shutdown_limit_.async_wait([](const boost::system::error_code& error) {
+      if (!error) cut_short();
+    });
+  }
+
+  [[noreturn]] static void cut_short() {
+    log::error("the shutdown took too long and was cut short");
+    _exit(kStatusCutShort);
+  }
+
+  std::optional<ServiceMetrics> metrics_;
+  bool ready_ = false;
+  bool shown_serving_ = false;
+  bool shutting_down_ = false;
+  int status_ = 0;
+  asio::steady_timer shutdown_begun_{io_};
+  asio::steady_timer health_timer_{io_};
+  asio::steady_timer shutdown_limit_{io_};
+};
+
+Service::Service(std::string name, ServiceSettings settings)
+    : impl_(std::make_unique<Impl>(std::move(name), std::move(settings))) {}
+Service::~Service() = default;
+
+const std::string& Service::name() const {
+  return impl_->name_;
+}
+asio::io_context& Service::io() {
+  return impl_->io_;
+}
+Bus& Service::bus() {
+  return *impl_->bus_;
+}
+HttpServer& Service::http() {
+  return impl_->http_;
+}
+prometheus::Registry& Service::registry() {
+  return impl_->registry_;
+}
+const std::string& Service::http_address() const {
+  return impl_->http_address_;
+}
+const std::string& Service::grpc_address() const {
+  return impl_->grpc_address_;
+}
+std::chrono::milliseconds Service::shutdown_grace() const {
+  return std::chrono::milliseconds(impl_->settings_.shutdown_grace_ms);
+}
+
+void Service::set_ready(bool ready) {
+  impl_->set_ready(ready);
+}
+
+void Service::shut_down(int status) {
+  asio::post(impl_->io_, [impl = impl_.get(), status] { impl->begin_shutdown(status); });
+}
+
+int run_service(const std::string& name, const ServiceSettings& settings,
+                const std::function<std::unique_ptr<Component>(Service&)>& make_component) {
+  log::configure(name, log_level(settings.log_level), log_format(settings.log_format));
+  ::signal(SIGPIPE, SIG_IGN);  // a peer that has gone is an error of the write
+  std::optional<Service> service;
+  std::unique_ptr<Component> component;
+  try {
+    service.emplace(name, settings);
+    component = make_component(*service);
+  } catch (const std::exception& error) {
+    log::error("cannot start", {{"error", error.what()}});
+    return 1;
+  }
+  try {
+    return service->impl_->run(*component);
+  } catch (const std::exception& error) {
+    log::error("unhandled exception", {{"error", error.what()}});
+    throw;
+  }
+}
+
+}  // namespace bellwether::mesh

@@ -6,7 +6,8 @@
 //     declare(declared, settings);                       // the service's own
 //     ServiceSettings common;  common.declare(declared); // the shared ones
 //     if (auto status = declared.parse_main(argc, argv)) return *status;
-//     return run_service("scheduler", common, [&](Service& service) { return std::make_unique<Scheduler>(service, settings); });
+//     return run_service("scheduler", common, [&](Service& service) { return std::make_unique<Scheduler>(service,
+//     settings); });
 //   }
 #pragma once
 
@@ -28,10 +29,11 @@ namespace bellwether::mesh {
 struct ServiceSettings {
   std::string nats_url = "nats://127.0.0.1:4222";
   std::string nats_credentials_file;
-  std::string log_level = "info";    // debug, info, warning, error
-  std::string log_format = "auto";   // auto, text, json
+  std::string log_level = "info";            // debug, info, warning, error
+  std::string log_format = "auto";           // auto, text, json
   std::string http_address = "127.0.0.1:0";  // /metrics, /health and, of the gateway, the API
   std::string grpc_address = "127.0.0.1:0";  // grpc.health.v1.Health; empty = off
+  bool allow_remote = false;                 // take connections from other machines at these two addresses
   int64_t shutdown_grace_ms = 30000;         // for work in progress after SIGTERM
   HttpLimits http_limits;                    // the gateway declares settings for these itself
 
@@ -56,10 +58,11 @@ class Service {
   [[nodiscard]] std::chrono::milliseconds shutdown_grace() const;
 
   // /health answers 200 and gRPC health SERVING while ready and the bus is connected; 503 and NOT_SERVING otherwise.
-  // False at start.
+  // False at start and from the beginning of the shutdown on.
   void set_ready(bool ready);
 
-  // Begins the shutdown, as SIGTERM does; the process exits with `status`. Callable from any thread.
+  // Begins the shutdown, as SIGTERM does; the process exits with `status`. The first call counts. Callable from any
+  // thread.
   void shut_down(int status = 0);
 
  private:
@@ -77,8 +80,13 @@ class Component {
   virtual boost::asio::awaitable<void> stop() = 0;
 };
 
-// Runs until SIGTERM, SIGINT or shut_down(): component stop(), HTTP server stop, bus stop, in that order. A second
-// signal ends the process at once. Returns the exit status: 0, or 1 after logging why it could not start.
+// Runs until SIGTERM, SIGINT or shut_down(): not ready, component stop(), HTTP server stop (with what is left of the
+// grace), bus stop, component destroyed, in that order. A second signal ends the process at once with 130; before the
+// component exists the first one ends it, too. Returns the exit status: 0 or what shut_down() was given, or 1 after
+// logging why it could not start. Call it once, from the main thread.
+//
+// /metrics has, beside the component's families, bellwether_build_info, bellwether_ready, bellwether_http_connections
+// and bellwether_bus_*.
 int run_service(const std::string& name, const ServiceSettings& settings,
                 const std::function<std::unique_ptr<Component>(Service&)>& make_component);
 
