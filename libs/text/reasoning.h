@@ -1,6 +1,7 @@
 // Reasoning apart from answer, while text arrives.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -29,10 +30,14 @@ class ReasoningSplitter {
 
  private:
   enum class State { kStart, kReasoning, kAnswerStart, kAnswer };
-  void advance(SplitText& out);
+  void take(char c, SplitText& out);
+  void take_in_reasoning(char c, SplitText& out);
+  [[nodiscard]] std::string take_held(std::string_view tag);
 
   State state_;
-  std::string held_;            // text that may be the start of a tag, or line feeds that may end the reasoning
+  // What is held back: line feeds that may end the reasoning, then the start of a tag.
+  size_t line_feeds_ = 0;
+  size_t tag_bytes_ = 0;
   bool reasoning_begun_ = false;  // a reasoning character other than a line feed has been seen
 };
 

@@ -22,10 +22,10 @@ class TextError : public std::runtime_error {
 
 // Immutable after construction: encode() and the rest may be called from several threads at once.
 //
-// Supported: model BPE without byte fallback, unknown token, dropout, prefixes or suffixes; no normalizer; pre-tokenizer
-// ByteLevel (use_regex false, or true for GPT-2's own pattern), or a Sequence of Split (Regex or String; Isolated; not
-// inverted) and ByteLevel; ignore_merges; added tokens. Anything else is a TextError that names it: a tokenizer that
-// is only nearly right is wrong.
+// Supported: model BPE without byte fallback, unknown token, dropout, prefixes or suffixes; no normalizer;
+// pre-tokenizer ByteLevel (use_regex false, or true for GPT-2's own pattern), or a Sequence of Split (Regex or String;
+// Isolated; not inverted) and ByteLevel; ignore_merges; added tokens. Anything else is a TextError that names it: a
+// tokenizer that is only nearly right is wrong.
 class Tokenizer {
  public:
   static Tokenizer from_json(std::string_view tokenizer_json);  // throws TextError

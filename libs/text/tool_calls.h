@@ -1,6 +1,7 @@
 // Tool calls out of a model's answer, in DeepSeek's format (reference: the chat template's own markers).
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,8 +27,17 @@ class ToolCallSplitter {
   [[nodiscard]] AnswerPiece finish();
 
  private:
-  std::string held_;
-  bool in_section_ = false;
+  enum class State { kText, kBetweenCalls, kCall };
+  [[nodiscard]] bool advance(AnswerPiece& out);
+  [[nodiscard]] bool find_section(AnswerPiece& out);
+  [[nodiscard]] bool begin_call(AnswerPiece& out);
+  [[nodiscard]] bool end_call(AnswerPiece& out);
+  void give_up(AnswerPiece& out);
+
+  State state_ = State::kText;
+  std::string held_;       // text not given out: what may begin a marker, or a section from its last complete call on
+  size_t searched_ = 0;    // bytes of `held_` that do not begin the marker which ends the call
+  bool any_call_ = false;  // the section has had a complete call
 };
 
 }  // namespace bellwether::text
