@@ -1,0 +1,40 @@
+// Which requests a head takes. Pure.
+//
+// A head answers at once, without waiting for the step that is being computed, which on a large model can take longer
+// than a scheduler is willing to wait. It can, because everything the engine's own verdict depends on is known outside
+// its thread: sizes that never change, and the number of live requests, which only this side raises. A request taken
+// here is therefore one the engine will take, if not now then when a sequence before it leaves.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "bellwether/v1/generate.pb.h"
+#include "bellwether/v1/mesh.pb.h"
+#include "engine/engine.h"
+#include "worker/model_loading.h"
+
+namespace bellwether::worker {
+
+inline constexpr size_t kIdBytesMax = 256;  // of request_id and gateway_id
+inline constexpr int kStopIdsMax = 1024;
+inline constexpr uint32_t kRetryAfterMs = 1000;
+
+struct AdmissionFacts {
+  std::string model;  // the name served
+  v1::ReplicaPhase phase = v1::REPLICA_PHASE_READY;
+  ModelFacts limits;
+  int64_t requests_live = 0;  // taken and not yet out of the engine
+  uint64_t now_unix_ms = 0;
+};
+
+// Why the request is refused, or nothing. Every field is untrusted; the message names the one at fault.
+[[nodiscard]] std::optional<v1::Refused> refuse(const AdmissionFacts& facts, const v1::GenerateRequest& request);
+
+// REQUIRES: refuse() has nothing against it.
+[[nodiscard]] engine::SequenceRequest sequence_of(const v1::GenerateRequest& request, engine::SequenceId id,
+                                                  const ModelFacts& facts);
+
+}  // namespace bellwether::worker

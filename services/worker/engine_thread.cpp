@@ -1,0 +1,230 @@
+#include "worker/engine_thread.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace bellwether::worker {
+namespace asio = boost::asio;
+namespace {
+
+// Reports posted and not yet handled. The engine waits at the limit, so that a slow executor slows it down instead of
+// filling memory.
+constexpr int kReportsUnhandledMax = 16;
+
+struct Admit {
+  engine::SequenceRequest request;
+};
+struct Cancel {
+  engine::SequenceId sequence;
+};
+using EngineCommand = std::variant<Admit, Cancel>;
+
+struct LoadingGivenUp {};
+
+}  // namespace
+
+// What both sides touch. Posted handlers own a reference, so they may outlive the EngineThread; `closed` then keeps
+// them from calling anybody.
+class EngineThread::Shared : public std::enable_shared_from_this<Shared> {
+ public:
+  Shared(asio::any_io_executor executor_of_handlers, EngineHandlers called)
+      : executor(std::move(executor_of_handlers)), handlers(std::move(called)), ended_timer(executor) {
+    ended_timer.expires_at(asio::steady_timer::time_point::max());
+  }
+
+  // From the engine's thread.
+  template <class Call>
+  void post(Call call) {
+    asio::post(executor, [self = shared_from_this(), call = std::move(call)]() mutable {
+      if (!self->closed) call(*self);
+    });
+  }
+
+  void post_report(EngineReport report) {
+    {
+      const std::lock_guard lock(mutex);
+      ++reports_unhandled;
+    }
+    post([report = std::move(report)](Shared& self) mutable {
+      {
+        const std::lock_guard lock(self.mutex);
+        --self.reports_unhandled;
+      }
+      self.wake.notify_one();
+      self.handlers.on_report(std::move(report));
+    });
+  }
+
+  // Waits until there are commands, or the engine may go on, or it is to stop. Nothing when it is to stop.
+  std::optional<std::vector<EngineCommand>> wait_for_work(bool engine_has_work) {
+    std::unique_lock lock(mutex);
+    wake.wait(lock, [&] {
+      return stopping.load() || !commands.empty() || (engine_has_work && reports_unhandled < kReportsUnhandledMax);
+    });
+    if (stopping.load()) return std::nullopt;
+    return std::exchange(commands, {});
+  }
+
+  [[nodiscard]] bool may_step() {
+    const std::lock_guard lock(mutex);
+    return reports_unhandled < kReportsUnhandledMax;
+  }
+
+  void put(EngineCommand command) {
+    {
+      const std::lock_guard lock(mutex);
+      commands.push_back(std::move(command));
+    }
+    wake.notify_one();
+  }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping.store(true);
+    }
+    wake.notify_one();
+  }
+
+  asio::any_io_executor executor;
+
+  // The executor's own.
+  EngineHandlers handlers;
+  asio::steady_timer ended_timer;  // cancelled when the thread has ended
+  bool ended = false;
+  bool closed = false;
+
+  std::atomic<bool> stopping = false;
+
+ private:
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::vector<EngineCommand> commands;
+  int reports_unhandled = 0;
+};
+
+namespace {
+
+// The sequences that wait for room in the engine, and the commands applied to both.
+class Intake {
+ public:
+  explicit Intake(engine::Engine& engine) : engine_(engine) {}
+
+  void apply(std::vector<EngineCommand> commands, EngineReport& report) {
+    for (EngineCommand& command : commands) {
+      if (auto* admit = std::get_if<Admit>(&command)) {
+        held_.push_back(std::move(admit->request));
+      } else {
+        cancel(std::get<Cancel>(command).sequence, report);
+      }
+    }
+    admit_held(report);
+  }
+
+ private:
+  void cancel(engine::SequenceId sequence, EngineReport& report) {
+    const size_t erased = std::erase_if(held_, [&](const auto& request) { return request.id == sequence; });
+    if (erased == 0) engine_.cancel(sequence);
+    report.cancelled.push_back(sequence);
+  }
+
+  void admit_held(EngineReport& report) {
+    while (!held_.empty()) {
+      std::string reason;
+      const engine::SequenceId id = held_.front().id;
+      const engine::Admission verdict = engine_.admit(held_.front(), &reason);
+      if (verdict == engine::Admission::kFull) return;
+      held_.pop_front();
+      if (verdict == engine::Admission::kAdmitted) {
+        report.admitted.push_back(id);
+      } else {
+        report.rejected.push_back({.sequence = id, .reason = std::move(reason)});
+      }
+    }
+  }
+
+  engine::Engine& engine_;
+  std::deque<engine::SequenceRequest> held_;
+};
+
+}  // namespace
+
+EngineThread::EngineThread(asio::any_io_executor executor, Loader loader, EngineHandlers handlers)
+    : shared_(std::make_shared<Shared>(std::move(executor), std::move(handlers))),
+      thread_([shared = shared_, loader = std::move(loader)] { run(shared, loader); }) {}
+
+EngineThread::~EngineThread() {
+  shared_->closed = true;
+  shared_->stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void EngineThread::admit(engine::SequenceRequest request) {
+  shared_->put(Admit{std::move(request)});
+}
+
+void EngineThread::cancel(engine::SequenceId sequence) {
+  shared_->put(Cancel{sequence});
+}
+
+asio::awaitable<void> EngineThread::stop() {
+  shared_->stop();
+  boost::system::error_code ignored;
+  if (!shared_->ended) co_await shared_->ended_timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  if (thread_.joinable()) thread_.join();
+}
+
+void EngineThread::run(const std::shared_ptr<Shared>& shared, const Loader& loader) {
+  try {
+    int percent_posted = 0;
+    const auto progress = [&](double done) {
+      if (shared->stopping.load()) throw LoadingGivenUp{};
+      const int percent = static_cast<int>(std::clamp(done, 0.0, 1.0) * 100);
+      if (std::exchange(percent_posted, percent) == percent) return;
+      shared->post([done](Shared& self) { self.handlers.on_progress(done); });
+    };
+    LoadedModel loaded = loader(progress);
+    shared->post([facts = facts_of(*loaded.engine), card = std::move(loaded.card)](Shared& self) mutable {
+      self.handlers.on_loaded(std::move(facts), std::move(card));
+    });
+    serve(*shared, *loaded.engine);
+  } catch (const LoadingGivenUp&) {
+    // stop() knows.
+  } catch (const std::exception& error) {
+    shared->post([reason = std::string(error.what())](Shared& self) { self.handlers.on_failed(reason); });
+  }
+  shared->post([](Shared& self) {
+    self.ended = true;
+    self.ended_timer.cancel();
+  });
+}
+
+void EngineThread::serve(Shared& shared, engine::Engine& engine) {
+  Intake intake(engine);
+  while (auto commands = shared.wait_for_work(engine.has_work())) {
+    EngineReport report;
+    const bool commanded = !commands->empty();
+    intake.apply(std::move(*commands), report);
+    if (engine.has_work() && shared.may_step()) {
+      report.step = engine.step();
+      report.stepped = true;
+    }
+    if (!report.stepped && !commanded) continue;
+    report.load = engine.load_now();
+    report.ended = mesh::steady_now();
+    shared.post_report(std::move(report));
+  }
+}
+
+}  // namespace bellwether::worker

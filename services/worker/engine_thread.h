@@ -1,0 +1,79 @@
+// The engine on a thread of its own.
+//
+// The engine is driven by one thread, and a step may take long; everything else in a worker runs on one executor. The
+// two exchange messages: admissions and cancellations go in and are applied between steps, one report comes out after
+// each step. The thread sleeps while there is nothing to do.
+//
+// Order: a sequence's `admitted` comes before its outputs, and nothing about it after its `cancelled`, its `rejected`
+// or its finish. A cancelled sequence that finished meanwhile is reported as both, the finish first.
+//
+// What waits is bounded by the caller: it keeps at most ModelFacts::sequences_max + waiting_max sequences live, plus
+// one for each that it has cancelled and that has not been reported yet. Sequences which the engine has no room for
+// wait here, in their order.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "engine/engine.h"
+#include "mesh/clock.h"
+#include "worker/model_loading.h"
+
+namespace bellwether::worker {
+
+struct EngineReport {
+  struct Rejection {
+    engine::SequenceId sequence = 0;
+    std::string reason;
+  };
+  std::vector<engine::SequenceId> admitted;
+  std::vector<Rejection> rejected;  // the engine will never take them
+  std::vector<engine::SequenceId> cancelled;
+  bool stepped = false;
+  engine::StepReport step;
+  engine::EngineLoad load;  // after all of the above
+  mesh::TimePoint ended;
+};
+
+// Called on the executor. on_failed is the last call if it comes; nothing is called once stop() has been called, but
+// reports of what was computed before.
+struct EngineHandlers {
+  std::function<void(double)> on_progress;  // 0 to 1, in steps of a hundredth
+  std::function<void(ModelFacts, v1::ModelCard)> on_loaded;
+  std::function<void(EngineReport)> on_report;
+  std::function<void(std::string)> on_failed;  // loading or a step threw; the reason
+};
+
+class EngineThread {
+ public:
+  using Loader = std::function<LoadedModel(const std::function<void(double)>& progress)>;
+
+  // Starts loading. All methods belong to the executor's thread.
+  EngineThread(boost::asio::any_io_executor executor, Loader loader, EngineHandlers handlers);
+  ~EngineThread();  // waits for the step in progress
+  EngineThread(const EngineThread&) = delete;
+  EngineThread& operator=(const EngineThread&) = delete;
+
+  void admit(engine::SequenceRequest request);
+  void cancel(engine::SequenceId sequence);
+
+  // Ends the thread after the step in progress, or in the midst of loading. May be called twice.
+  boost::asio::awaitable<void> stop();
+
+ private:
+  class Shared;
+  static void run(const std::shared_ptr<Shared>& shared, const Loader& loader);
+  static void serve(Shared& shared, engine::Engine& engine);
+
+  std::shared_ptr<Shared> shared_;
+  std::thread thread_;
+};
+
+}  // namespace bellwether::worker

@@ -1,0 +1,99 @@
+// The head of a replica on the bus: it takes work, streams tokens, and tells the mesh how it is.
+//
+// Everything here runs on the service's executor; the engine has its own thread (engine_thread.h). A replica has one
+// rank for now, its head.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "bellwether/v1/generate.pb.h"
+#include "bellwether/v1/mesh.pb.h"
+#include "mesh/service.h"
+#include "worker/engine_thread.h"
+#include "worker/model_card.h"
+#include "worker/rates.h"
+#include "worker/replica_state.h"
+#include "worker/request_table.h"
+#include "worker/settings.h"
+#include "worker/worker_metrics.h"
+
+namespace bellwether::worker {
+
+class Replica final : public mesh::Component {
+ public:
+  // Begins to load the model. Throws mesh::Error when the settings cannot work.
+  Replica(mesh::Service& service, const WorkerSettings& settings);
+  ~Replica() override;
+
+  // Takes no more work, finishes what it has within the shutdown grace, ends the rest with an error, and says goodbye.
+  boost::asio::awaitable<void> stop() override;
+
+ private:
+  // What the engine's thread reports.
+  void on_progress(double done);
+  void on_loaded(ModelFacts facts, v1::ModelCard card);
+  void on_report(const EngineReport& report);
+  void on_failed(const std::string& reason);
+
+  // What the bus brings.
+  void on_work(const v1::GenerateRequest& request, const mesh::BusMessage& message);
+  void on_cancel(const v1::CancelRequest& cancel);
+  void on_card_request(const v1::CardRequest& request, const mesh::BusMessage& message);
+
+  [[nodiscard]] v1::GenerateReply take(const v1::GenerateRequest& request);
+  [[nodiscard]] v1::GenerateReply placed() const;
+  void cancel(LiveRequest& request);
+
+  // One sequence's part of a report. The events gather in `batches_` until send_batches().
+  void on_output(const engine::SequenceOutput& output, mesh::TimePoint ended);
+  void measure(LiveRequest& request, const engine::SequenceOutput& output, mesh::TimePoint ended);
+  void end_with_error(LiveRequest& request, const std::string& message);
+  void end_all_with_error(const std::string& message);
+  void send_batches();
+
+  // The request has left the engine: tells the schedulers and forgets it.
+  void release(LiveRequest& request, FinishedReason reason);
+  void tell_schedulers(v1::Dispatch::Kind kind, const LiveRequest& request);
+
+  void set_phase(v1::ReplicaPhase phase);
+  void update_load();
+  void announce();
+  void arm_announcement();
+
+  // Runs something that publishes; a message that the bus does not take is counted and logged.
+  template <class Publish>
+  void publishing(std::string_view what, Publish publish);
+
+  mesh::Service& service_;
+  WorkerSettings settings_;
+  Identity identity_;
+  Condition condition_;
+  ModelFacts facts_;
+  SerializedCard card_;
+  RequestTable requests_;
+  engine::SequenceId sequence_last_ = 0;
+  engine::EngineLoad engine_load_;                 // as of the last report
+  int64_t tokens_outside_engine_ = 0;              // to prefill, of requests that the engine has not admitted yet
+  std::map<std::string, v1::TokenBatch> batches_;  // by gateway
+  Rates rates_;
+  std::optional<WorkerMetrics> metrics_;  // once the model is loaded
+
+  Announcements announcements_;
+  uint64_t states_announced_ = 0;
+  boost::asio::steady_timer announcement_timer_;
+  boost::asio::steady_timer drained_timer_;  // runs for the grace; cancelled when the last request has left
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // gone with this object: a timer's late handler looks
+  bool stopped_ = false;
+
+  mesh::Subscription work_;
+  mesh::Subscription cancels_;
+  mesh::Subscription card_requests_;
+  EngineThread engine_;  // last: its thread starts when everything else is there
+};
+
+}  // namespace bellwether::worker

@@ -1,0 +1,36 @@
+// The worker's settings.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/engine.h"
+#include "mesh/settings.h"
+
+namespace bellwether::worker {
+
+// Names follow vLLM's where the meaning is the same.
+struct WorkerSettings {
+  std::string model;              // folder
+  std::string served_model_name;  // empty = the folder's name
+  std::string replica_id;         // empty = made up from the model's name
+  std::string device = "cpu";
+  std::string load_format = "auto";
+  std::string chat_format = "deepseek-r1";
+  int64_t threads = 0;
+  int64_t max_num_seqs = 64;
+  int64_t max_num_waiting = 256;
+  int64_t kv_blocks = 0;
+  int64_t max_num_batched_tokens = 2048;
+  int64_t max_model_len = 0;
+};
+
+void declare(mesh::Settings& declared, WorkerSettings& settings);
+
+// The settings with the empty names filled in. Throws mesh::Error{kInvalidArgument} naming the flag when they cannot
+// be used together or the model is missing.
+[[nodiscard]] WorkerSettings resolve(WorkerSettings settings);
+
+[[nodiscard]] engine::EngineOptions engine_options(const WorkerSettings& settings);
+
+}  // namespace bellwether::worker
