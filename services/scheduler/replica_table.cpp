@@ -1,0 +1,215 @@
+#include "scheduler/replica_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace bellwether::scheduler {
+namespace {
+
+bool valid_name(std::string_view name) {
+  return !name.empty() && name.size() <= kNameBytesMax;
+}
+
+bool leaving(v1::ReplicaPhase phase) {
+  return phase == v1::REPLICA_PHASE_STOPPED || phase == v1::REPLICA_PHASE_FAILED;
+}
+
+bool staying(v1::ReplicaPhase phase) {
+  return phase == v1::REPLICA_PHASE_LOADING || phase == v1::REPLICA_PHASE_READY || phase == v1::REPLICA_PHASE_DRAINING;
+}
+
+uint64_t reported_requests(const v1::ReplicaState& state) {
+  return uint64_t{state.load().running()} + state.load().waiting();
+}
+
+double kv_use(const v1::ReplicaState& state) {
+  const uint32_t total = state.capacity().kv_blocks_total();
+  return total == 0 ? 0 : std::min(1.0, static_cast<double>(state.load().kv_blocks_used()) / total);
+}
+
+}  // namespace
+
+ReplicaTable::ReplicaTable(std::string scheduler_id, mesh::Clock clock)
+    : scheduler_id_(std::move(scheduler_id)), clock_(std::move(clock)) {}
+
+StateEffect ReplicaTable::apply(const v1::ReplicaState& state) {
+  if (!valid_name(state.replica_id()) || !valid_name(state.model())) return StateEffect::kInvalid;
+  if (!leaving(state.phase()) && !staying(state.phase())) return StateEffect::kInvalid;
+  if (outdated(state)) return StateEffect::kOutdated;
+  auto found = replicas_.find(state.replica_id());
+  if (leaving(state.phase())) {
+    const bool known = found != replicas_.end();
+    if (!known) found = replicas_.try_emplace(state.replica_id()).first;
+    found->second.state = state;
+    depart(found);
+    return known ? StateEffect::kLeft : StateEffect::kUpdated;
+  }
+  const bool joined = found == replicas_.end() || found->second.state.epoch() != state.epoch();
+  if (found == replicas_.end()) {
+    if (replicas_.size() >= kReplicasMax) return StateEffect::kTableFull;
+    found = replicas_.try_emplace(state.replica_id()).first;
+  } else if (joined) {
+    found->second = Replica();
+  }
+  departed_.erase(state.replica_id());
+  Replica& replica = found->second;
+  replica.state = state;
+  replica.heard_at = clock_();
+  replica.own_since_state = 0;
+  drop_lost(replica, replica.heard_at);
+  return joined ? StateEffect::kJoined : StateEffect::kUpdated;
+}
+
+bool ReplicaTable::outdated(const v1::ReplicaState& state) const {
+  const auto older = [&](uint64_t epoch, uint64_t sequence) {
+    return std::pair(state.epoch(), state.sequence()) <= std::pair(epoch, sequence);
+  };
+  if (const auto found = replicas_.find(state.replica_id()); found != replicas_.end()) {
+    return older(found->second.state.epoch(), found->second.state.sequence());
+  }
+  const auto departed = departed_.find(state.replica_id());
+  return departed != departed_.end() && older(departed->second.epoch, departed->second.sequence);
+}
+
+bool ReplicaTable::apply(const v1::Dispatch& event) {
+  if (!valid_name(event.request_id()) || !valid_name(event.replica_id())) return false;
+  const RequestKey key{event.request_id(), event.attempt()};
+  if (event.kind() == v1::Dispatch::FREE) return release(key, event.replica_id());
+  if (event.kind() != v1::Dispatch::RESERVE || event.scheduler_id() == scheduler_id_) return false;
+  // A head not yet heard, or of another epoch, tells its load in its next heartbeat.
+  const auto found = replicas_.find(event.replica_id());
+  if (found == replicas_.end() || found->second.state.epoch() != event.epoch()) return false;
+  if (!frees_.contains(free_name(key, event.replica_id()))) add(found->second, key, /*own=*/false);
+  return false;
+}
+
+void ReplicaTable::reserve(const RequestKey& key, std::string_view replica_id) {
+  add(replicas_.find(replica_id)->second, key, /*own=*/true);
+}
+
+bool ReplicaTable::release(const RequestKey& key, std::string_view replica_id) {
+  remember_free(key, replica_id);
+  const auto found = replicas_.find(replica_id);
+  return found != replicas_.end() && remove(found->second, key);
+}
+
+std::vector<ReplicaView> ReplicaTable::view(std::string_view model) const {
+  const mesh::TimePoint now = clock_();
+  std::vector<ReplicaView> heads;
+  for (const auto& [id, replica] : replicas_) {
+    const v1::ReplicaState& state = replica.state;
+    if (state.phase() != v1::REPLICA_PHASE_READY || state.model() != model || !alive(replica, now)) continue;
+    heads.push_back({
+        .replica_id = id,
+        .epoch = state.epoch(),
+        .requests = std::max<uint64_t>(replica.reservations.size(), reported_requests(state) + replica.own_since_state),
+        .requests_own = replica.own,
+        .requests_max = uint64_t{state.capacity().sequences_max()} + state.capacity().waiting_max(),
+        .kv_use = kv_use(state),
+    });
+  }
+  return heads;
+}
+
+std::vector<std::string> ReplicaTable::expire() {
+  const mesh::TimePoint now = clock_();
+  std::vector<std::string> gone;
+  for (auto it = replicas_.begin(); it != replicas_.end();) {
+    const auto current = it++;
+    if (alive(current->second, now)) continue;
+    gone.push_back(current->first);
+    depart(current);
+  }
+  forget_old(now);
+  return gone;
+}
+
+bool ReplicaTable::knows_model(std::string_view model) const {
+  return std::any_of(replicas_.begin(), replicas_.end(),
+                     [&](const auto& entry) { return entry.second.state.model() == model; });
+}
+
+size_t ReplicaTable::reservations() const {
+  size_t count = 0;
+  for (const auto& [id, replica] : replicas_) count += replica.reservations.size();
+  return count;
+}
+
+void ReplicaTable::for_each(const std::function<void(const v1::ReplicaState&)>& visit) const {
+  for (const auto& [id, replica] : replicas_) visit(replica.state);
+}
+
+bool ReplicaTable::alive(const Replica& replica, mesh::TimePoint now) const {
+  return now - replica.heard_at <= kHeartbeatDeadline;
+}
+
+void ReplicaTable::add(Replica& replica, const RequestKey& key, bool own) {
+  if (replica.by_key.contains(key) || replica.reservations.size() >= kReservationsPerReplicaMax) return;
+  replica.reservations.push_back({key, clock_(), replica.state.sequence(), own});
+  replica.by_key.emplace(key, std::prev(replica.reservations.end()));
+  if (own) {
+    ++replica.own;
+    ++replica.own_since_state;
+  }
+}
+
+bool ReplicaTable::remove(Replica& replica, const RequestKey& key) {
+  const auto found = replica.by_key.find(key);
+  if (found == replica.by_key.end()) return false;
+  const Reservation& reservation = *found->second;
+  if (reservation.own) {
+    --replica.own;
+    if (reservation.after_sequence == replica.state.sequence()) --replica.own_since_state;
+  }
+  replica.reservations.erase(found->second);
+  replica.by_key.erase(found);
+  return true;
+}
+
+// Of n requests reported, n may be the oldest reservations; any other that has settled is over.
+void ReplicaTable::drop_lost(Replica& replica, mesh::TimePoint now) {
+  const uint64_t reported = reported_requests(replica.state);
+  if (replica.reservations.size() <= reported) return;
+  const auto beyond = static_cast<ptrdiff_t>(replica.reservations.size() - reported);
+  size_t lost = 0;
+  for (auto it = std::prev(replica.reservations.end(), beyond); it != replica.reservations.end(); ++it) {
+    if (now - it->made_at < kReservationSettles) break;
+    ++lost;
+  }
+  for (; lost > 0; --lost) remove(replica, RequestKey(replica.reservations.front().key));
+}
+
+void ReplicaTable::depart(Replicas::iterator replica) {
+  if (departed_.size() >= kReplicasMax) departed_.erase(departed_.begin());
+  const v1::ReplicaState& state = replica->second.state;
+  departed_.insert_or_assign(replica->first, Departed{state.epoch(), state.sequence(), clock_()});
+  replicas_.erase(replica);
+}
+
+// A request is offered to a head once an attempt, but to several heads: the head is part of the name.
+std::string ReplicaTable::free_name(const RequestKey& key, std::string_view replica_id) {
+  return fmt::format("{}/{}/{}", key.attempt, replica_id, key.request_id);
+}
+
+void ReplicaTable::remember_free(const RequestKey& key, std::string_view replica_id) {
+  std::string name = free_name(key, replica_id);
+  if (!frees_.insert(name).second) return;
+  frees_by_age_.emplace_back(clock_(), std::move(name));
+  if (frees_by_age_.size() > kFreesRememberedMax) {
+    frees_.erase(frees_by_age_.front().second);
+    frees_by_age_.pop_front();
+  }
+}
+
+void ReplicaTable::forget_old(mesh::TimePoint now) {
+  while (!frees_by_age_.empty() && now - frees_by_age_.front().first > kRemembered) {
+    frees_.erase(frees_by_age_.front().second);
+    frees_by_age_.pop_front();
+  }
+  std::erase_if(departed_, [&](const auto& entry) { return now - entry.second.at > kRemembered; });
+}
+
+}  // namespace bellwether::scheduler

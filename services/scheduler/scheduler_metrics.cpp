@@ -1,0 +1,83 @@
+#include "scheduler/scheduler_metrics.h"
+
+#include <algorithm>
+
+namespace bellwether::scheduler {
+namespace {
+
+const char* phase_name(v1::ReplicaPhase phase) {
+  switch (phase) {
+    case v1::REPLICA_PHASE_LOADING:
+      return "loading";
+    case v1::REPLICA_PHASE_READY:
+      return "ready";
+    case v1::REPLICA_PHASE_DRAINING:
+      return "draining";
+    default:
+      return "other";  // ReplicaTable holds no others
+  }
+}
+
+prometheus::Family<prometheus::Counter>& counters(prometheus::Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
+}
+
+}  // namespace
+
+SchedulerMetrics::SchedulerMetrics(prometheus::Registry& registry)
+    : requests_(counters(registry, "bellwether_scheduler_requests_total", "Requests answered, by outcome")),
+      offers_(counters(registry, "bellwether_scheduler_offers_total", "Requests offered to heads, by their answer")),
+      ignored_states_(
+          counters(registry, "bellwether_scheduler_states_ignored_total", "Heartbeats not used, by reason")),
+      replicas_(prometheus::BuildGauge()
+                    .Name("bellwether_scheduler_replicas")
+                    .Help("Heads heard from within the heartbeat deadline, by phase")
+                    .Register(registry)),
+      placement_seconds_(prometheus::BuildHistogram()
+                             .Name("bellwether_scheduler_placement_seconds")
+                             .Help("From the arrival of a request to its answer, the heads' answers included")
+                             .Register(registry)
+                             .Add({}, prometheus::Histogram::BucketBoundaries{0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01,
+                                                                              0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5})),
+      reservations_(prometheus::BuildGauge()
+                        .Name("bellwether_scheduler_reservations")
+                        .Help("Requests reserved on heads and not yet freed")
+                        .Register(registry)
+                        .Add({})) {}
+
+void SchedulerMetrics::count_request(const std::string& model, bool model_known, const std::string& outcome) {
+  const bool label = models_.contains(model) || (model_known && models_.size() < kModelsMax);
+  if (label) models_.insert(model);
+  requests_.Add({{"model", label ? model : "unknown"}, {"outcome", outcome}}).Increment();
+}
+
+void SchedulerMetrics::observe_placement(std::chrono::duration<double> took) {
+  placement_seconds_.Observe(took.count());
+}
+
+void SchedulerMetrics::count_offer(const std::string& answer) {
+  offers_.Add({{"answer", answer}}).Increment();
+}
+
+void SchedulerMetrics::count_ignored_state(const std::string& reason) {
+  ignored_states_.Add({{"reason", reason}}).Increment();
+}
+
+void SchedulerMetrics::update(const ReplicaTable& replicas) {
+  std::map<std::pair<std::string, std::string>, int> counts;
+  replicas.for_each([&](const v1::ReplicaState& state) { ++counts[{state.model(), phase_name(state.phase())}]; });
+  for (const auto& [key, count] : counts) {
+    prometheus::Gauge*& gauge = shown_[key];
+    if (gauge == nullptr) gauge = &replicas_.Add({{"model", key.first}, {"phase", key.second}});
+    gauge->Set(count);
+  }
+  // A label set that nobody stands behind goes, so that models that come and go leave nothing behind.
+  std::erase_if(shown_, [&](const auto& entry) {
+    if (counts.contains(entry.first)) return false;
+    replicas_.Remove(entry.second);
+    return true;
+  });
+  reservations_.Set(static_cast<double>(replicas.reservations()));
+}
+
+}  // namespace bellwether::scheduler
