@@ -253,13 +253,16 @@ asio::awaitable<void> HttpConnection::answer(HttpRequest request) {
   }
   handling_ = false;
   on_client_gone_ = nullptr;
-  if (ended_ || !exchange.finished()) keep_alive_ = false;
-  if (ended_ || !failure) co_return;
-  log::error("http handler failed",
-             {{"method", exchange.request().method}, {"path", exchange.request().path}, {"error", *failure}});
-  if (exchange.started()) co_return;  // the body stays without its end: the client sees that something is missing
-  HttpResponse response{.status = 500, .body = http_error_body(500, "internal error")};
-  co_await exchange.send(std::move(response));
+  if (failure && !ended_) {
+    log::error("http handler failed",
+               {{"method", exchange.request().method}, {"path", exchange.request().path}, {"error", *failure}});
+    if (!exchange.started()) {
+      HttpResponse response{.status = 500, .body = http_error_body(500, "internal error")};
+      co_await exchange.send(std::move(response));
+    }
+  }
+  // A body without its end tells the client that something is missing.
+  if (!exchange.finished()) keep_alive_ = false;
 }
 
 asio::awaitable<void> HttpConnection::reject(HttpRejection rejection) {

@@ -39,7 +39,7 @@ struct HttpRequest {
 
 struct HttpResponse {
   unsigned status = 200;
-  std::string body;
+  std::string body = {};
   std::string content_type = "application/json";
   HttpHeaders headers = {};
 };
