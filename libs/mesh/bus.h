@@ -5,11 +5,14 @@
 // throughput five times over, batching costs a request its latency. Order is kept within one Urgency only.
 //
 // Threads: every method may be called from any thread. Handlers run on the executor given to the constructor, one
-// message after the other for one subscription. A message that does not parse is counted, logged and dropped.
+// message after the other for one subscription. A message that does not parse is counted, logged and dropped, and so
+// is an exception of a handler. Nothing waits for the servers but the constructor.
 //
 // Connections that break are made again with growing waits; subscriptions survive; what is published meanwhile
-// is buffered up to a limit and then refused with an Error.
+// is buffered up to a limit and then refused with an Error; requests under way fail with kUnavailable.
 #pragma once
+
+#include <google/protobuf/message_lite.h>
 
 #include <chrono>
 #include <cstdint>
@@ -21,7 +24,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <google/protobuf/message_lite.h>
 
 #include "mesh/error.h"
 
@@ -33,13 +35,13 @@ template <class T>
 concept ProtoMessage = std::is_base_of_v<google::protobuf::MessageLite, T>;
 
 struct BusOptions {
-  std::string url = "nats://127.0.0.1:4222";  // or several, separated by commas
-  std::string client_name;                    // shown by the server's monitoring
-  std::string credentials_file;               // NATS .creds file; empty = none
-  std::chrono::milliseconds connect_timeout{5000};         // for the first connection
-  std::chrono::milliseconds reconnect_wait_min{50};        // doubles with every failure ...
-  std::chrono::milliseconds reconnect_wait_max{2000};      // ... up to this, with jitter; tries never end
-  int64_t reconnect_buffer_bytes_max = 8 * 1024 * 1024;    // published while disconnected
+  std::string url = "nats://127.0.0.1:4222";                  // or several, separated by commas
+  std::string client_name;                                    // shown by the server's monitoring
+  std::string credentials_file;                               // NATS .creds file; empty = none
+  std::chrono::milliseconds connect_timeout{5000};            // for the first connection
+  std::chrono::milliseconds reconnect_wait_min{50};           // doubles with every failure ...
+  std::chrono::milliseconds reconnect_wait_max{2000};         // ... up to this, with jitter; tries never end
+  int64_t reconnect_buffer_bytes_max = 8 * 1024 * 1024;       // published, not yet sent
   int64_t subscription_pending_bytes_max = 64 * 1024 * 1024;  // received, not yet handled; beyond it messages drop
 };
 
@@ -53,8 +55,9 @@ struct BusMessage {
 struct BusCounters {
   uint64_t published = 0;
   uint64_t received = 0;
-  uint64_t malformed = 0;   // dropped because they did not parse
-  uint64_t overflowed = 0;  // dropped because a handler was too slow
+  uint64_t malformed = 0;       // dropped because they did not parse
+  uint64_t overflowed = 0;      // dropped because a handler was too slow
+  uint64_t handler_errors = 0;  // exceptions that handlers threw
   uint64_t reconnects = 0;
 };
 
@@ -77,12 +80,15 @@ class Subscription {
 class Bus {
  public:
   // Connects. Throws Error{kUnavailable} naming the URL when no server answers within connect_timeout.
+  // REQUIRES: the executor's context outlives the bus.
   Bus(boost::asio::any_io_executor executor, BusOptions options);
   ~Bus();
   Bus(const Bus&) = delete;
   Bus& operator=(const Bus&) = delete;
 
-  // Throws Error{kResourceExhausted} when the message is larger than the server takes or the reconnect buffer is full.
+  // Throws Error: kResourceExhausted when the message is larger than the server takes or the reconnect buffer is full,
+  // kInvalidArgument when the subject is none, kUnavailable after stop(). Does not wait for the server, except for room
+  // in the buffer, shortly, while connected.
   template <ProtoMessage M>
   void publish(std::string_view subject, const M& message, Urgency urgency = Urgency::kNow) {
     publish_bytes(subject, message.SerializeAsString(), urgency);
@@ -104,7 +110,8 @@ class Bus {
   // Publishes and waits for one answer. Throws Error: kUnavailable (nobody listens, or the connection is gone),
   // kDeadlineExceeded, kInternal (an answer that does not parse).
   template <ProtoMessage Reply, ProtoMessage Request>
-  boost::asio::awaitable<Reply> request(std::string subject, const Request& message, std::chrono::milliseconds timeout) {
+  boost::asio::awaitable<Reply> request(std::string subject, const Request& message,
+                                        std::chrono::milliseconds timeout) {
     return parse_reply<Reply>(request_bytes(std::move(subject), message.SerializeAsString(), timeout));
   }
 
@@ -118,7 +125,7 @@ class Bus {
   boost::asio::awaitable<bool> flush(std::chrono::milliseconds timeout);
 
   // Stops receiving, hands out what has been received, sends what has been published, disconnects. May be called
-  // twice. Never throws.
+  // twice; the second call does nothing. Never throws.
   boost::asio::awaitable<void> stop(std::chrono::milliseconds timeout = std::chrono::milliseconds(2000));
 
   [[nodiscard]] bool connected() const;
