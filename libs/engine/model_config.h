@@ -58,7 +58,9 @@ struct ModelConfig {
   bool fp8_weights = false;  // F8_E4M3 with weight_scale_inv of 128x128 blocks
 
   [[nodiscard]] int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
-  [[nodiscard]] int64_t latent_dim() const { return kv_lora_rank + qk_rope_head_dim; }  // KV cache values per token and layer
+  [[nodiscard]] int64_t latent_dim() const {
+    return kv_lora_rank + qk_rope_head_dim;
+  }  // KV cache values per token and layer
   [[nodiscard]] bool is_moe_layer(int64_t layer) const {
     return n_routed_experts > 0 && layer >= first_k_dense_replace && layer % moe_layer_freq == 0;
   }

@@ -9,9 +9,9 @@
 namespace bellwether::engine {
 
 struct SamplingParams {
-  float temperature = 1;   // 0 = greedy; at most 2
-  float top_p = 1;         // (0, 1]
-  int32_t top_k = 0;       // 0 = all
+  float temperature = 1;  // 0 = greedy; at most 2
+  float top_p = 1;        // (0, 1]
+  int32_t top_k = 0;      // 0 = all
   uint64_t seed = 0;
   bool logprobs = false;
   int32_t top_logprobs = 0;  // 0 to 20

@@ -27,8 +27,8 @@ struct SafetensorsEntry {
 
 // Parses and checks the header of a file of `file_bytes` bytes whose beginning is `head` (8 + header length bytes at
 // least, else WeightsError). `file_name` is for messages. Pure; fuzzed.
-[[nodiscard]] std::vector<SafetensorsEntry> parse_safetensors_header(std::span<const std::byte> head, uint64_t file_bytes,
-                                                                     const std::string& file_name);
+[[nodiscard]] std::vector<SafetensorsEntry> parse_safetensors_header(std::span<const std::byte> head,
+                                                                     uint64_t file_bytes, const std::string& file_name);
 
 // Opens `folder`'s checkpoint (or one .safetensors file). Throws WeightsError.
 [[nodiscard]] std::unique_ptr<TensorSource> open_safetensors(const std::filesystem::path& folder);

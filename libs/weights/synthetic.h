@@ -10,7 +10,8 @@
 namespace bellwether::weights {
 
 // With `fp8`, what DeepSeek-V3's published checkpoints keep in FP8 (every projection but eh_proj) is F8_E4M3 with a
-// "<name>_scale_inv" of 128x128 blocks; everything else is BF16, and e_score_correction_bias F32.
+// "<name>_scale_inv" of 128x128 blocks; everything else is BF16, and e_score_correction_bias F32. Every name exists.
+// A scale depends on the width of its weight, so get() gives it only after the weight itself (WeightsError before).
 [[nodiscard]] std::unique_ptr<TensorSource> make_synthetic_source(bool fp8);
 
 }  // namespace bellwether::weights

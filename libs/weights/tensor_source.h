@@ -26,6 +26,8 @@ enum class DType { kF32, kBF16, kF16, kF8E4M3, kF8E8M0, kI64, kI32, kI8, kU8, kB
 
 using Shape = std::vector<int64_t>;
 
+[[nodiscard]] std::string text_of(const Shape& shape);  // "[256, 128]"
+
 // A tensor as stored: little-endian, row-major, not necessarily aligned. Valid as long as its source.
 struct Tensor {
   DType dtype = DType::kF32;

@@ -1,0 +1,261 @@
+#include "engine/cpu/attention.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/matmul.h"
+#include "engine/kv_blocks.h"
+
+namespace bellwether::engine::cpu {
+namespace {
+
+constexpr int64_t kQueryTile = 24;  // rows whose scores against one block of keys are held at once
+
+int64_t round_up(int64_t value, int64_t to) {
+  return (value + to - 1) / to * to;
+}
+
+}  // namespace
+
+Attention::Attention(const ModelConfig& config, ThreadPool& pool, int64_t kv_blocks)
+    : config_(config),
+      pool_(pool),
+      rope_(config),
+      scale_(softmax_scale(config)),
+      kv_blocks_(kv_blocks),
+      cache_(std::make_unique_for_overwrite<float[]>(
+          static_cast<size_t>(config.num_hidden_layers * kv_blocks * kBlockTokens * config.latent_dim()))),
+      of_thread_(static_cast<size_t>(pool.threads())) {}
+
+void Attention::prepare(const BatchRows& rows) {
+  const int64_t pairs = config_.qk_rope_head_dim / 2;
+  float* cosine = cosine_.at_least(rows.count * pairs);
+  float* sine = sine_.at_least(rows.count * pairs);
+  pool_.for_each(rows.count,
+                 [&](int64_t row) { rope_.angles(rows.positions[row], cosine + row * pairs, sine + row * pairs); });
+}
+
+void Attention::compute(int64_t layer, const AttentionWeights& weights, const BatchRows& rows, const float* x,
+                        float* y) {
+  const int64_t inner = config_.num_attention_heads * config_.v_head_dim;
+  float* output = output_.at_least(rows.count * inner);
+  project(weights, rows, x);
+  turn_and_store(layer, weights, rows);
+  if (!rows.prefill.empty()) prefill_all(layer, weights, rows);
+  if (!rows.decode.empty()) decode_all(layer, weights, rows);
+  run_dot(pool_, {output, inner, rows.count, &weights.o, y, config_.hidden_size});
+}
+
+// q and kv of every row, neither turned nor, for kv, normalised.
+void Attention::project(const AttentionWeights& weights, const BatchRows& rows, const float* x) {
+  const int64_t hidden = config_.hidden_size;
+  const int64_t rank = config_.q_lora_rank;
+  const int64_t q_width = config_.num_attention_heads * config_.qk_head_dim();
+  float* kv = kv_.at_least(rows.count * config_.latent_dim());
+  float* q = q_.at_least(rows.count * q_width);
+  const DotJob kv_job{x, hidden, rows.count, &weights.kv_a, kv, config_.latent_dim()};
+  if (rank == 0) {
+    run_dots(pool_, std::array{kv_job, DotJob{x, hidden, rows.count, &weights.q_b, q, q_width}});
+    return;
+  }
+  float* q_latent = q_latent_.at_least(rows.count * rank);
+  run_dots(pool_, std::array{kv_job, DotJob{x, hidden, rows.count, &weights.q_a, q_latent, rank}});
+  pool_.for_each(rows.count, [&](int64_t row) {
+    float* latent = q_latent + row * rank;
+    rms_norm(latent, weights.q_a_norm.data(), rank, static_cast<float>(config_.rms_norm_eps), latent);
+  });
+  run_dot(pool_, {q_latent, rank, rows.count, &weights.q_b, q, q_width});
+}
+
+// Turns the rotary parts by their positions, normalises the latents, and puts them into the cache.
+void Attention::turn_and_store(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
+  const int64_t rank = config_.kv_lora_rank;
+  const int64_t rope = config_.qk_rope_head_dim;
+  const float* kv = kv_.at_least(0);
+  float* q = q_.at_least(0);
+  pool_.for_each(rows.count, [&](int64_t row) {
+    const float* cosine = cosine_.at_least(0) + row * rope / 2;
+    const float* sine = sine_.at_least(0) + row * rope / 2;
+    for (int64_t head = 0; head < config_.num_attention_heads; ++head) {
+      float* q_head = q + (row * config_.num_attention_heads + head) * config_.qk_head_dim();
+      rotate(cosine, sine, rope / 2, q_head + config_.qk_nope_head_dim);
+    }
+    const float* from = kv + row * config_.latent_dim();
+    float* to = cached(layer, rows.blocks[row], rows.positions[row]);
+    rms_norm(from, weights.kv_a_norm.data(), rank, static_cast<float>(config_.rms_norm_eps), to);
+    std::memcpy(to + rank, from + rank, static_cast<size_t>(rope) * sizeof(float));
+    rotate(cosine, sine, rope / 2, to + rank);
+  });
+}
+
+float* Attention::cached(int64_t layer, std::span<const int32_t> blocks, int64_t position) {
+  const int64_t block = layer * kv_blocks_ + blocks[position / kBlockTokens];
+  return cache_.get() + (block * kBlockTokens + position % kBlockTokens) * config_.latent_dim();
+}
+
+void Attention::prefill_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
+  struct Task {
+    const PrefillRows* rows;
+    int64_t head;
+    int64_t row_begin;
+    int64_t row_end;
+  };
+  // Every task makes the keys and values of all earlier positions anew, so rows are cut no finer than the threads need.
+  const int64_t heads = config_.num_attention_heads;
+  const auto segments = static_cast<int64_t>(rows.prefill.size());
+  const int64_t cuts = std::max<int64_t>(1, pool_.threads() / (heads * segments));
+  std::vector<Task> tasks;
+  for (const PrefillRows& segment : rows.prefill) {
+    const int64_t piece = (segment.rows + cuts - 1) / cuts;
+    for (int64_t head = 0; head < heads; ++head) {
+      for (int64_t begin = 0; begin < segment.rows; begin += piece) {
+        tasks.push_back({&segment, head, begin, std::min(segment.rows, begin + piece)});
+      }
+    }
+  }
+  pool_.run([&](int thread) {
+    for (size_t i = static_cast<size_t>(thread); i < tasks.size(); i += static_cast<size_t>(pool_.threads())) {
+      const Task& task = tasks[i];
+      prefill(layer, weights, *task.rows, task.head, task.row_begin, task.row_end, thread);
+    }
+  });
+}
+
+// One head of rows [row_begin, row_end) of a segment: block of keys after block of keys, all rows that see the block.
+void Attention::prefill(int64_t layer, const AttentionWeights& weights, const PrefillRows& rows, int64_t head,
+                        int64_t row_begin, int64_t row_end, int thread) {
+  const int64_t heads = config_.num_attention_heads;
+  const int64_t nope = config_.qk_nope_head_dim;
+  const int64_t rope = config_.qk_rope_head_dim;
+  const int64_t qk = config_.qk_head_dim();
+  const int64_t v = config_.v_head_dim;
+  const int64_t rank = config_.kv_lora_rank;
+  const int64_t latent = config_.latent_dim();
+  const int64_t count = row_end - row_begin;
+  const int64_t v_padded = round_up(v, 16);
+  const int64_t first_position = rows.position + row_begin;
+
+  float* keys = of_thread_[thread].at_least(kBlockTokens * (qk + v_padded) + kQueryTile * kBlockTokens +
+                                            count * v_padded + count * 2);
+  float* values = keys + kBlockTokens * qk;          // (kBlockTokens, v_padded)
+  float* scores = values + kBlockTokens * v_padded;  // (kQueryTile, kBlockTokens)
+  float* sums = scores + kQueryTile * kBlockTokens;  // (count, v_padded)
+  std::vector<RunningSoftmax> softmax(static_cast<size_t>(count));
+  std::fill_n(values, kBlockTokens * v_padded, 0.0F);
+  std::fill_n(sums, count * v_padded, 0.0F);
+
+  const int64_t key_row = head * (nope + v);  // of kv_b, where this head's keys begin; its values follow
+  for (int64_t block = 0; block <= (first_position + count - 1) / kBlockTokens; ++block) {
+    const int64_t block_position = block * kBlockTokens;
+    const int64_t tokens = std::min(kBlockTokens, first_position + count - block_position);
+    const float* latents = cached(layer, rows.blocks, block_position);
+    dot_rows(latents, latent, tokens, weights.kv_b, key_row, key_row + nope, keys, qk);
+    dot_rows(latents, latent, tokens, weights.kv_b, key_row + nope, key_row + nope + v, values, v_padded);
+    for (int64_t t = 0; t < tokens; ++t) {
+      std::memcpy(keys + t * qk + nope, latents + t * latent + rank, static_cast<size_t>(rope) * sizeof(float));
+    }
+    const int64_t seeing = std::max<int64_t>(0, block_position - first_position);  // the first row that sees the block
+    for (int64_t r = seeing; r < count; r += kQueryTile) {
+      const int64_t tile = std::min(kQueryTile, count - r);
+      const float* q = q_.at_least(0) + ((rows.row_begin + row_begin + r) * heads + head) * qk;
+      dot_rows(q, heads * qk, tile, float_matrix(keys, tokens, qk, qk), 0, tokens, scores, kBlockTokens);
+      for (int64_t i = 0; i < tile; ++i) {
+        const int64_t visible = std::min(tokens, first_position + r + i + 1 - block_position);
+        const float factor = softmax[r + i].add_block(scores + i * kBlockTokens, visible, scale_);
+        if (factor != 1) scale(factor, v_padded, sums + (r + i) * v_padded);
+      }
+      add_weighted_rows(scores, kBlockTokens, tile, float_matrix(values, tokens, v_padded, v_padded), 0, tokens, 0,
+                        v_padded, sums + r * v_padded, v_padded);
+    }
+  }
+  for (int64_t r = 0; r < count; ++r) {
+    float* out = output_.at_least(0) + ((rows.row_begin + row_begin + r) * heads + head) * v;
+    std::memcpy(out, sums + r * v_padded, static_cast<size_t>(v) * sizeof(float));
+    scale(1 / softmax[r].sum, v, out);
+  }
+}
+
+void Attention::decode_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
+  const int64_t heads = config_.num_attention_heads;
+  const auto count = static_cast<int64_t>(rows.decode.size());
+  std::ignore = absorbed_.at_least(count * heads * config_.latent_dim());
+  std::ignore = latent_output_.at_least(count * heads * config_.kv_lora_rank);
+  absorb_queries(weights, rows);
+  // Heads of one row share what they read, so they are cut no finer than the threads need.
+  const int64_t pieces = std::clamp<int64_t>(pool_.threads() / count, 1, heads);
+  const int64_t piece = (heads + pieces - 1) / pieces;
+  pool_.for_each(count * pieces, [&](int64_t task) {
+    const int64_t begin = task % pieces * piece;
+    const int64_t end = std::min(heads, begin + piece);
+    if (begin < end) attend_latents(layer, rows.decode[task / pieces], task / pieces, begin, end);
+  });
+  expand_outputs(weights, rows);
+}
+
+// The queries' unturned parts, taken to the latent space by each head's keys; their turned parts beside them.
+void Attention::absorb_queries(const AttentionWeights& weights, const BatchRows& rows) {
+  const int64_t heads = config_.num_attention_heads;
+  const int64_t nope = config_.qk_nope_head_dim;
+  const int64_t rank = config_.kv_lora_rank;
+  const int64_t latent = config_.latent_dim();
+  const auto count = static_cast<int64_t>(rows.decode.size());
+  pool_.for_each(heads, [&](int64_t head) {
+    const int64_t key_row = head * (nope + config_.v_head_dim);
+    for (int64_t i = 0; i < count; ++i) {
+      const float* q = q_.at_least(0) + (rows.decode[i].row * heads + head) * config_.qk_head_dim();
+      float* out = absorbed_.at_least(0) + (i * heads + head) * latent;
+      std::fill_n(out, rank, 0.0F);
+      add_weighted_rows(q, 0, 1, weights.kv_b, key_row, key_row + nope, 0, rank, out, 0);
+      std::memcpy(out + rank, q + nope, static_cast<size_t>(config_.qk_rope_head_dim) * sizeof(float));
+    }
+  });
+}
+
+// Heads [head_begin, head_end) of one row, which is number `index` among the decode rows.
+void Attention::attend_latents(int64_t layer, const DecodeRow& row, int64_t index, int64_t head_begin,
+                               int64_t head_end) {
+  const int64_t heads = config_.num_attention_heads;
+  const int64_t rank = config_.kv_lora_rank;
+  const int64_t latent = config_.latent_dim();
+  constexpr int64_t kHeadsMax = 16;  // at a time
+  for (int64_t head = head_begin; head < head_end; head += kHeadsMax) {
+    const int64_t count = std::min(kHeadsMax, head_end - head);
+    const float* q = absorbed_.at_least(0) + (index * heads + head) * latent;
+    float* sums = latent_output_.at_least(0) + (index * heads + head) * rank;  // (count, rank)
+    std::fill_n(sums, count * rank, 0.0F);
+    float scores[kHeadsMax * kBlockTokens];
+    RunningSoftmax softmax[kHeadsMax];
+    for (int64_t position = 0; position <= row.position; position += kBlockTokens) {
+      const int64_t tokens = std::min(kBlockTokens, row.position + 1 - position);
+      const float* latents = cached(layer, row.blocks, position);
+      dot_rows(q, latent, count, float_matrix(latents, tokens, latent, latent), 0, tokens, scores, kBlockTokens);
+      for (int64_t i = 0; i < count; ++i) {
+        const float factor = softmax[i].add_block(scores + i * kBlockTokens, tokens, scale_);
+        if (factor != 1) scale(factor, rank, sums + i * rank);
+      }
+      add_weighted_rows(scores, kBlockTokens, count, float_matrix(latents, tokens, rank, latent), 0, tokens, 0, rank,
+                        sums, rank);
+    }
+    for (int64_t i = 0; i < count; ++i) scale(1 / softmax[i].sum, rank, sums + i * rank);
+  }
+}
+
+// Sums of latents to each head's values.
+void Attention::expand_outputs(const AttentionWeights& weights, const BatchRows& rows) {
+  const int64_t heads = config_.num_attention_heads;
+  const int64_t v = config_.v_head_dim;
+  const int64_t rank = config_.kv_lora_rank;
+  const auto count = static_cast<int64_t>(rows.decode.size());
+  pool_.for_each(heads, [&](int64_t head) {
+    const int64_t value_row = head * (config_.qk_nope_head_dim + v) + config_.qk_nope_head_dim;
+    for (int64_t i = 0; i < count; ++i) {
+      float* out = output_.at_least(0) + (rows.decode[i].row * heads + head) * v;
+      const float* sums = latent_output_.at_least(0) + (i * heads + head) * rank;
+      dot_rows(sums, 0, 1, weights.kv_b, value_row, value_row + v, out, 0);
+    }
+  });
+}
+
+}  // namespace bellwether::engine::cpu

@@ -1,0 +1,66 @@
+// Multi-head latent attention (DeepSeek-V2, arxiv.org/abs/2405.04434, section 2.1) over a paged cache of latents.
+//
+// The cache holds, for each token and layer, kv_lora_rank values of the normalised latent and qk_rope_head_dim of the
+// turned shared key, in float32: with weights read once per token the cache is a small part of a CPU's memory traffic,
+// and results stay within rounding of float32 references.
+//
+// Two forms of the same product. The prefill form makes each head's keys and values from the latents; the decode form
+// takes queries to the latent space instead, so that all heads read one cached row per token. Either takes the keys of
+// a row in blocks of kBlockTokens positions, counted from the sequence's first: a row's sums do not depend on the
+// batch.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/cpu/batch_rows.h"
+#include "engine/cpu/model_weights.h"
+#include "engine/cpu/rope.h"
+#include "engine/cpu/scratch.h"
+#include "engine/cpu/thread_pool.h"
+#include "engine/model_config.h"
+
+namespace bellwether::engine::cpu {
+
+class Attention {
+ public:
+  // `kv_blocks`: blocks of kBlockTokens tokens that the cache holds, in every layer.
+  Attention(const ModelConfig& config, ThreadPool& pool, int64_t kv_blocks);
+
+  // To be called once for each batch, before the layers.
+  void prepare(const BatchRows& rows);
+
+  // y (rows, hidden) = attention of x (rows, hidden). Adds the rows to the cache of `layer`.
+  void compute(int64_t layer, const AttentionWeights& weights, const BatchRows& rows, const float* x, float* y);
+
+ private:
+  void project(const AttentionWeights& weights, const BatchRows& rows, const float* x);
+  void turn_and_store(int64_t layer, const AttentionWeights& weights, const BatchRows& rows);
+  void prefill(int64_t layer, const AttentionWeights& weights, const PrefillRows& rows, int64_t head, int64_t row_begin,
+               int64_t row_end, int thread);
+  void prefill_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows);
+  void absorb_queries(const AttentionWeights& weights, const BatchRows& rows);
+  void attend_latents(int64_t layer, const DecodeRow& row, int64_t index, int64_t head_begin, int64_t head_end);
+  void decode_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows);
+  void expand_outputs(const AttentionWeights& weights, const BatchRows& rows);
+  [[nodiscard]] float* cached(int64_t layer, std::span<const int32_t> blocks, int64_t position);
+
+  const ModelConfig& config_;
+  ThreadPool& pool_;
+  Rope rope_;
+  float scale_;
+  int64_t kv_blocks_;
+  std::unique_ptr<float[]> cache_;  // (layers, kv_blocks, kBlockTokens, latent_dim); untouched pages take no memory
+
+  // For the batch. H heads, D = nope + rope, L = kv_lora_rank, R = rope.
+  Scratch<float> cosine_;                  // (rows, R / 2)
+  Scratch<float> sine_;                    // (rows, R / 2)
+  Scratch<float> q_latent_;                // (rows, q_lora_rank)
+  Scratch<float> kv_;                      // (rows, L + R)
+  Scratch<float> q_;                       // (rows, H, D)
+  Scratch<float> absorbed_;                // (decode rows, H, L + R): queries in the latent space, then R turned
+  Scratch<float> latent_output_;           // (decode rows, H, L)
+  Scratch<float> output_;                  // (rows, H, v)
+  std::vector<Scratch<float>> of_thread_;  // a prefill task's keys, values, scores and running sums
+};
+
+}  // namespace bellwether::engine::cpu

@@ -1,0 +1,66 @@
+// Matrix products on all threads: jobs of like kind are cut into one share for each thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "engine/cpu/matrix.h"
+#include "engine/cpu/thread_pool.h"
+
+namespace bellwether::engine::cpu {
+
+// y (rows, w.rows) = x (rows, w.cols) * w transposed
+struct DotJob {
+  const float* x;
+  int64_t x_stride;  // floats from one row to the next
+  int64_t rows;
+  const Matrix* w;
+  float* y;
+  int64_t y_stride;
+};
+
+void run_dots(ThreadPool& pool, std::span<const DotJob> jobs);
+
+inline void run_dot(ThreadPool& pool, const DotJob& job) {
+  run_dots(pool, {&job, 1});
+}
+
+// Work of `units` equal units, such as the outputs of a matrix product.
+struct WorkItem {
+  int64_t units;
+  int64_t unit_cost;  // multiply-adds
+};
+
+// Below this many multiply-adds, waking the other threads costs more than it saves.
+inline constexpr int64_t kParallelCostMin = 16 * 1024;
+
+// Calls work(item, begin, end) so that every unit of every item is in exactly one range. Each thread gets ranges of
+// about the same cost, cut at multiples of kPiece.
+template <class Work>
+void run_items(ThreadPool& pool, std::span<const WorkItem> items, Work&& work) {
+  constexpr int64_t kPiece = 8;
+  int64_t total = 0;
+  for (const WorkItem& item : items) total += item.units * item.unit_cost;
+  const auto run_share = [&](int64_t share, int64_t shares) {
+    // This share is the cost from `first` up to `last`, and holds the pieces that begin there.
+    const int64_t first = total / shares * share;
+    const int64_t last = share + 1 == shares ? total + 1 : total / shares * (share + 1);
+    int64_t before = 0;  // cost of the items so far
+    for (int64_t i = 0; i < static_cast<int64_t>(items.size()); ++i) {
+      const WorkItem& item = items[i];
+      const int64_t piece_cost = kPiece * item.unit_cost;
+      const auto pieces_before = [&](int64_t cost) {
+        return cost <= before ? 0 : std::min(item.units, (cost - before + piece_cost - 1) / piece_cost * kPiece);
+      };
+      const int64_t begin = pieces_before(first);
+      const int64_t end = pieces_before(last);
+      if (begin < end) work(i, begin, end);
+      before += item.units * item.unit_cost;
+    }
+  };
+  if (pool.threads() == 1 || total < kParallelCostMin) return run_share(0, 1);
+  pool.run([&](int thread) { run_share(thread, pool.threads()); });
+}
+
+}  // namespace bellwether::engine::cpu

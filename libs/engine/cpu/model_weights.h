@@ -1,0 +1,59 @@
+// A model's weights, as the CPU backend uses them. Matrices stay where their source has them, in its format; the small
+// vectors are copies in float32. Names and shapes: those of the published checkpoints.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/cpu/matrix.h"
+#include "engine/cpu/thread_pool.h"
+#include "engine/model_config.h"
+#include "weights/tensor_source.h"
+
+namespace bellwether::engine::cpu {
+
+struct AttentionWeights {
+  Matrix q_a;                    // (q_lora_rank, hidden); unused without q_lora_rank
+  std::vector<float> q_a_norm;   // (q_lora_rank)
+  Matrix q_b;                    // (heads * (nope + rope), q_lora_rank), or of width hidden without q_lora_rank
+  Matrix kv_a;                   // (kv_lora_rank + rope, hidden)
+  std::vector<float> kv_a_norm;  // (kv_lora_rank)
+  Matrix kv_b;                   // (heads * (nope + v), kv_lora_rank)
+  Matrix o;                      // (hidden, heads * v)
+};
+
+struct MlpWeights {
+  Matrix gate;  // (inner, hidden)
+  Matrix up;    // (inner, hidden)
+  Matrix down;  // (hidden, inner)
+};
+
+struct LayerWeights {
+  std::vector<float> input_norm;  // (hidden)
+  AttentionWeights attention;
+  std::vector<float> post_attention_norm;  // (hidden)
+  MlpWeights dense;                        // of a layer without experts
+  Matrix router;                           // (n_routed_experts, hidden)
+  std::vector<float> router_bias;          // (n_routed_experts)
+  std::vector<MlpWeights> experts;         // (n_routed_experts)
+  MlpWeights shared;                       // the shared experts as one MLP; rows == 0 without any
+};
+
+struct ModelWeights {
+  Matrix embedding;  // (vocab, hidden)
+  std::vector<LayerWeights> layers;
+  std::vector<float> norm;  // (hidden)
+  Matrix head;              // (vocab, hidden)
+
+  std::unique_ptr<weights::TensorSource> source;  // owns what the matrices point to
+  std::vector<std::unique_ptr<float[]>> scales;   // and this their scales
+};
+
+// Throws weights::WeightsError for a missing tensor, a wrong shape or format, and for FP8 weights that hold a NaN code
+// or a scale that is not finite and below 128 in magnitude: the kernels rely on it. Looking for them reads every FP8
+// byte once, which also brings the pages of the files into memory. `progress`: from 0 to 1.
+[[nodiscard]] ModelWeights load_weights(const ModelConfig& config, std::unique_ptr<weights::TensorSource> source,
+                                        ThreadPool& pool, const std::function<void(double)>& progress);
+
+}  // namespace bellwether::engine::cpu

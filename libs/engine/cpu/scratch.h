@@ -1,0 +1,26 @@
+// Working memory that is written before it is read, and kept from one batch to the next.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+namespace bellwether::engine::cpu {
+
+template <class T>
+class Scratch {
+ public:
+  // At least `count` elements with whatever they held; grows, but never shrinks.
+  [[nodiscard]] T* at_least(int64_t count) {
+    if (count > count_) {
+      data_ = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(count));
+      count_ = count;
+    }
+    return data_.get();
+  }
+
+ private:
+  std::unique_ptr<T[]> data_;
+  int64_t count_ = 0;
+};
+
+}  // namespace bellwether::engine::cpu
