@@ -1,6 +1,8 @@
 #include "mesh/grpc_health.h"
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
@@ -8,6 +10,7 @@
 #include <grpcpp/server_builder.h>
 
 #include "mesh/error.h"
+#include "mesh/log.h"
 
 namespace bellwether::mesh {
 namespace {
@@ -16,11 +19,18 @@ constexpr int kMessageBytesMax = 64 * 1024;  // a health request is a service's 
 constexpr int kThreadsMax = 8;
 constexpr std::chrono::milliseconds kStopTimeMax{1000};
 
+// gRPC writes lines of its own to standard error otherwise.
+void log_as_we_do(gpr_log_func_args* line) {
+  const bool error = line->severity == GPR_LOG_SEVERITY_ERROR;
+  log::write(error ? log::Level::kWarning : log::Level::kDebug, "grpc", {{"message", line->message}});
+}
+
 }  // namespace
 
 class GrpcHealth::Impl {
  public:
   explicit Impl(const std::string& address) {
+    gpr_set_log_function(log_as_we_do);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ResourceQuota quota("health");
     quota.SetMaxThreads(kThreadsMax);
@@ -29,6 +39,7 @@ class GrpcHealth::Impl {
     builder.SetMaxReceiveMessageSize(kMessageBytesMax);
     // Otherwise a second server could take the same port unnoticed.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.RegisterCallbackGenericService(&unknown_methods_);
     int port = 0;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
     server_ = builder.BuildAndStart();
@@ -44,6 +55,8 @@ class GrpcHealth::Impl {
     server_.reset();
   }
 
+  // Answers UNIMPLEMENTED; a server without any service of its own would not start.
+  grpc::CallbackGenericService unknown_methods_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
 };

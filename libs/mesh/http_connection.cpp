@@ -187,12 +187,13 @@ void HttpConnection::abort() {
 // True when the first byte of a request is there.
 asio::awaitable<bool> HttpConnection::request_begins() {
   const TimePoint deadline = steady_now() + limits_.idle_time_max;
-  for (;;) {
+  while (!ended_) {
     // RFC 9112, 2.2: empty lines before a request are ignored.
     buffer_.erase(0, std::min(buffer_.find_first_not_of("\r\n"), buffer_.size()));
     if (!buffer_.empty()) co_return true;
-    if (co_await more_bytes(deadline) != Arrival::kBytes) co_return false;
+    if (co_await more_bytes(deadline) != Arrival::kBytes) break;
   }
+  co_return false;
 }
 
 asio::awaitable<void> HttpConnection::serve() {

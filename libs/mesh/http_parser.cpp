@@ -94,14 +94,13 @@ class HttpParser::Impl {
   void split_target(std::string_view target) {
     const size_t scheme = target.find("://");
     if (!target.starts_with('/') && scheme != std::string_view::npos) {  // absolute form, as a proxy sends it
-      const size_t slash = target.find('/', scheme + 3);
-      target = slash == std::string_view::npos ? std::string_view("/") : target.substr(slash);
+      target.remove_prefix(std::min(target.find_first_of("/?", scheme + 3), target.size()));
     }
     const size_t question = target.find('?');
     if (question != std::string_view::npos) request_.query = std::string(target.substr(question + 1));
     std::optional<std::string> path = http_wire::percent_decode(target.substr(0, question));
     if (!path) throw HttpRejection{400, "the path has a bad percent escape"};
-    request_.path = *std::move(path);
+    request_.path = path->empty() ? "/" : *std::move(path);
   }
 
   const uint64_t header_bytes_max_;
