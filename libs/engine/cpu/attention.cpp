@@ -115,11 +115,9 @@ void Attention::prefill_all(int64_t layer, const AttentionWeights& weights, cons
       }
     }
   }
-  pool_.run([&](int thread) {
-    for (size_t i = static_cast<size_t>(thread); i < tasks.size(); i += static_cast<size_t>(pool_.threads())) {
-      const Task& task = tasks[i];
-      prefill(layer, weights, *task.rows, task.head, task.row_begin, task.row_end, thread);
-    }
+  pool_.run(std::ssize(tasks), [&](int64_t i, int thread) {
+    const Task& task = tasks[i];
+    prefill(layer, weights, *task.rows, task.head, task.row_begin, task.row_end, thread);
   });
 }
 

@@ -1,4 +1,4 @@
-// Matrix products on all threads: jobs of like kind are cut into one share for each thread.
+// Matrix products on all threads: jobs of like kind are cut into shares of about the same cost.
 #pragma once
 
 #include <algorithm>
@@ -35,8 +35,8 @@ struct WorkItem {
 // Below this many multiply-adds, waking the other threads costs more than it saves.
 inline constexpr int64_t kParallelCostMin = 16 * 1024;
 
-// Calls work(item, begin, end) so that every unit of every item is in exactly one range. Each thread gets ranges of
-// about the same cost, cut at multiples of kPiece.
+// Calls work(item, begin, end) so that every unit of every item is in exactly one range. Ranges
+// are cut at multiples of kPiece.
 template <class Work>
 void run_items(ThreadPool& pool, std::span<const WorkItem> items, Work&& work) {
   constexpr int64_t kPiece = 8;
@@ -60,7 +60,8 @@ void run_items(ThreadPool& pool, std::span<const WorkItem> items, Work&& work) {
     }
   };
   if (pool.threads() == 1 || total < kParallelCostMin) return run_share(0, 1);
-  pool.run([&](int thread) { run_share(thread, pool.threads()); });
+  const int64_t shares = 2 * pool.threads();
+  pool.run(shares, [&](int64_t share, int) { run_share(share, shares); });
 }
 
 }  // namespace bellwether::engine::cpu

@@ -36,25 +36,37 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::run_erased(Erased function, void* context) {
+void ThreadPool::run_erased(int32_t tasks, Erased function, void* context) {
   function_ = function;
   context_ = context;
-  working_.store(static_cast<int32_t>(workers_.size()), std::memory_order_relaxed);
+  tasks_ = tasks;
+  done_.store(0, std::memory_order_relaxed);
+  left_.store(tasks, std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
-  function(context, 0);
-  for (int32_t left = working_.load(std::memory_order_acquire); left != 0;
-       left = working_.load(std::memory_order_acquire)) {
-    wait_while(working_, left);
+  work_off(0);
+  for (int32_t done = done_.load(std::memory_order_acquire); done != tasks;
+       done = done_.load(std::memory_order_acquire)) {
+    wait_while(done_, done);
+  }
+}
+
+// Takes tasks until none is left.
+void ThreadPool::work_off(int thread) {
+  for (int32_t left = left_.load(std::memory_order_relaxed); left > 0;) {
+    if (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+    const int32_t tasks = tasks_;
+    function_(context_, tasks - left, thread);
+    if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == tasks) done_.notify_one();
+    left = left_.load(std::memory_order_relaxed);
   }
 }
 
 void ThreadPool::serve(int thread) {
-  for (uint32_t done = 0;; ++done) {
-    wait_while(round_, done);
-    if (stopping_.load(std::memory_order_relaxed)) return;
-    function_(context_, thread);
-    if (working_.fetch_sub(1, std::memory_order_acq_rel) == 1) working_.notify_one();
+  for (uint32_t seen = 0; !stopping_.load(std::memory_order_relaxed);) {
+    work_off(thread);
+    wait_while(round_, seen);
+    seen = round_.load(std::memory_order_acquire);
   }
 }
 

@@ -1,6 +1,7 @@
 // Threads that compute one thing together, again and again, with little time between.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <thread>
@@ -9,8 +10,9 @@
 
 namespace bellwether::engine::cpu {
 
-// run() and for_each() are for one thread, the owner; it takes part in the work. Nothing is allocated after
-// construction.
+// run() and for_each() are for one thread, the owner; it takes part in the work as thread 0. Threads take the next task
+// when they have finished one, so a thread that the machine keeps busy with other things delays at most one task.
+// Nothing is allocated after construction.
 class ThreadPool {
  public:
   // REQUIRES: threads >= 1, the owner counted.
@@ -21,34 +23,44 @@ class ThreadPool {
 
   [[nodiscard]] int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls work(thread) once for each thread from 0 to threads() - 1, at the same time; returns when all are done.
-  // REQUIRES: work throws nothing.
+  // Calls work(task, thread) once for each task from 0 to tasks - 1; returns when all are done. No two calls with one
+  // `thread` overlap. REQUIRES: tasks < 2^31; work throws nothing and does not use the pool.
   template <class Work>
-  void run(Work&& work) {
+  void run(int64_t tasks, Work&& work) {
+    if (tasks == 1 || workers_.empty()) {
+      for (int64_t task = 0; task < tasks; ++task) work(task, 0);
+      return;
+    }
     using Function = std::remove_reference_t<Work>;
-    run_erased([](void* context, int thread) { (*static_cast<Function*>(context))(thread); },
-               const_cast<std::remove_const_t<Function>*>(&work));
+    run_erased(
+        static_cast<int32_t>(tasks),
+        [](void* context, int64_t task, int thread) { (*static_cast<Function*>(context))(task, thread); },
+        const_cast<std::remove_const_t<Function>*>(&work));
   }
 
-  // Calls work(i) for i from 0 to count - 1, dealt to the threads in turn: neighbours, which often cost alike, go to
-  // different threads.
+  // Calls work(i) for i from 0 to count - 1, in pieces of neighbours.
   template <class Work>
   void for_each(int64_t count, Work&& work) {
-    if (count == 1) return work(int64_t{0});
-    run([&](int thread) {
-      for (int64_t i = thread; i < count; i += threads()) work(i);
+    const int64_t tasks = std::min<int64_t>(count, 8 * threads());
+    run(tasks, [&](int64_t task, int) {
+      for (int64_t i = count * task / tasks; i < count * (task + 1) / tasks; ++i) work(i);
     });
   }
 
  private:
-  using Erased = void (*)(void* context, int thread);
-  void run_erased(Erased function, void* context);
+  using Erased = void (*)(void* context, int64_t task, int thread);
+  void run_erased(int32_t tasks, Erased function, void* context);
+  void work_off(int thread);
   void serve(int thread);
 
-  Erased function_ = nullptr;  // written before round_ moves, read after
+  // Written before left_ is set, and read only by who has taken a task, until which is done no other work begins.
+  Erased function_ = nullptr;
   void* context_ = nullptr;
-  std::atomic<uint32_t> round_ = 0;   // moves when there is work, or the end
-  std::atomic<int32_t> working_ = 0;  // workers that have not finished this round
+  int32_t tasks_ = 0;
+
+  std::atomic<int32_t> left_ = 0;    // tasks not taken yet
+  std::atomic<int32_t> done_ = 0;    // tasks finished
+  std::atomic<uint32_t> round_ = 0;  // moves when there is work, or the end
   std::atomic<bool> stopping_ = false;
   std::vector<std::thread> workers_;
 };
