@@ -1,5 +1,7 @@
 #include "mesh/bus.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <algorithm>
 #include <atomic>
 #include <deque>
@@ -304,6 +306,7 @@ class Bus::Impl : public std::enable_shared_from_this<Bus::Impl> {
 };
 
 void Bus::Impl::start() {
+  google::protobuf::SetLogHandler(nullptr);  // malformed messages are counted and logged here, not on bare lines
   inbox_subscription_ =
       subscribe(inbox_ + "*", {}, [weak = weak_from_this()](const BusMessage& message, bool no_responders) {
         if (const auto self = weak.lock()) self->receive_reply(message, no_responders);
