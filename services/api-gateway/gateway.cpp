@@ -1,0 +1,111 @@
+#include "api-gateway/gateway.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "mesh/ids.h"
+#include "mesh/log.h"
+#include "mesh/subjects.h"
+
+namespace bellwether::gateway {
+
+namespace asio = boost::asio;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kSweepInterval{50};
+constexpr milliseconds kFarewellTime{500};  // of the grace: for the last words of streams that are cut off
+constexpr size_t kDigestsSeenMax = 1024;
+
+}  // namespace
+
+Gateway::Gateway(mesh::Service& service, GatewaySettings settings)
+    : service_(service),
+      settings_(settings),
+      gateway_id_(mesh::random_id("gateway")),
+      metrics_(service.registry()),
+      directory_(mesh::steady_now),
+      cards_(service.io().get_executor(), service.bus(), {.fetch_time_max = milliseconds(settings_.card_ms_max)}),
+      context_{service.io().get_executor(),
+               service.bus(),
+               streams_,
+               directory_,
+               {.placement_time_max = milliseconds(settings_.placement_ms_max),
+                .first_token_time_max = milliseconds(settings_.first_token_ms_max),
+                .token_gap_time_max = milliseconds(settings_.token_gap_ms_max),
+                .lost_tokens_time_max = milliseconds(settings_.lost_tokens_ms_max)}},
+      api_(context_, cards_, metrics_, settings_, gateway_id_),
+      sweep_timer_(service.io()) {
+  api_.add_routes(service.http());
+  tokens_ = service.bus().subscribe<v1::TokenBatch>(
+      mesh::subjects::gateway_tokens(gateway_id_),
+      [this](const v1::TokenBatch& batch, const mesh::BusMessage&) { streams_.deliver(batch); });
+  states_ = service.bus().subscribe<v1::ReplicaState>(
+      mesh::subjects::kAllReplicaStates,
+      [this](const v1::ReplicaState& state, const mesh::BusMessage&) { observe(state); });
+  asio::co_spawn(service.io(), sweep_until_stopped(), asio::detached);
+  service.set_ready(true);
+}
+
+void Gateway::observe(const v1::ReplicaState& state) {
+  end_streams_of(directory_.observe(state));
+  if (state.phase() != v1::REPLICA_PHASE_READY || state.card_digest().empty()) return;
+  if (digests_seen_.size() >= kDigestsSeenMax || !digests_seen_.insert(state.card_digest()).second) return;
+  // Now rather than at the model's first request, which would wait for it.
+  asio::co_spawn(service_.io(), fetch_card(state.model(), state.card_digest()), asio::detached);
+}
+
+asio::awaitable<void> Gateway::fetch_card(std::string model, std::string digest) {
+  try {
+    co_await cards_.get(std::move(model), std::move(digest));
+  } catch (const mesh::Error&) {
+    // Logged where it was fetched; the first request of the model tries again.
+  }
+}
+
+void Gateway::end_streams_of(const std::vector<GoneHead>& gone) {
+  for (const GoneHead& head : gone) {
+    mesh::log::info("head gone", {{"replica_id", head.head.replica_id}, {"epoch", head.head.epoch}, {"why", head.why}});
+    streams_.interrupt_all_on(head.head, replica_gone(head.why));
+  }
+}
+
+asio::awaitable<void> Gateway::sweep_until_stopped() {
+  while (!stopped_) {
+    end_streams_of(directory_.sweep());
+    metrics_.streams_in_flight().Set(static_cast<double>(streams_.size()));
+    sweep_timer_.expires_after(kSweepInterval);
+    co_await sweep_timer_.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+}
+
+asio::awaitable<bool> Gateway::all_streams_ended(mesh::TimePoint deadline) {
+  constexpr milliseconds kPollInterval{10};
+  asio::steady_timer timer(service_.io());
+  while (streams_.size() > 0 && mesh::steady_now() < deadline) {
+    timer.expires_after(kPollInterval);
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+  co_return streams_.size() == 0;
+}
+
+asio::awaitable<void> Gateway::stop() {
+  if (stopped_) co_return;
+  service_.set_ready(false);
+  api_.refuse_new_work();
+  const mesh::TimePoint deadline = mesh::steady_now() + service_.shutdown_grace();
+  if (!co_await all_streams_ended(deadline - kFarewellTime)) {
+    mesh::log::warning("streams cut off by the shutdown", {{"streams", streams_.size()}});
+    streams_.interrupt_all({503, "shutting_down", "this gateway is shutting down", "", milliseconds(1000)});
+    co_await all_streams_ended(deadline);
+  }
+  stopped_ = true;
+  sweep_timer_.cancel();
+  states_.reset();
+  tokens_.reset();
+}
+
+}  // namespace bellwether::gateway

@@ -1,0 +1,89 @@
+#include "api-gateway/generate_request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "api-gateway/failure.h"
+
+namespace bellwether::gateway {
+
+namespace {
+
+[[noreturn]] void refuse_length(const PromptLimits& limits, const std::string& tokens, const std::string& param) {
+  const bool by_context = limits.context_tokens_max <= limits.prompt_tokens_max;
+  throw RequestFailed(
+      {400, "prompt_too_long",
+       by_context
+           ? fmt::format("this model's context holds {} tokens, prompt and output together, and the prompt has {}",
+                         limits.context_tokens_max, tokens)
+           : fmt::format("this server takes prompts of at most {} tokens, and the prompt has {}",
+                         limits.prompt_tokens_max, tokens),
+       param});
+}
+
+void check_length(size_t tokens, const PromptLimits& limits, const std::string& param) {
+  if (tokens >= limits.context_tokens_max || tokens > limits.prompt_tokens_max) {
+    refuse_length(limits, std::to_string(tokens), param);
+  }
+}
+
+}  // namespace
+
+std::vector<text::TokenId> encode_prompt(const ServedModel& model, std::string_view text, const PromptLimits& limits,
+                                         const std::string& param) {
+  const uint64_t tokens_max = std::min(limits.context_tokens_max, limits.prompt_tokens_max);
+  const uint64_t tokens_min = text.size() / std::max<size_t>(model.token_bytes_max, 1);
+  if (tokens_min > tokens_max) refuse_length(limits, fmt::format("at least {}", tokens_min), param);
+  try {
+    std::vector<text::TokenId> ids = model.tokenizer.encode(text);
+    check_length(ids.size(), limits, param);
+    return ids;
+  } catch (const text::TextError& error) {
+    throw RequestFailed({400, "bad_request", error.what(), param});
+  }
+}
+
+std::vector<text::TokenId> encode_plain_prompt(const ServedModel& model, std::string_view text,
+                                               const PromptLimits& limits, const std::string& param) {
+  std::vector<text::TokenId> ids = encode_prompt(model, text, limits, param);
+  if (model.bos_id && (ids.empty() || ids.front() != *model.bos_id)) ids.insert(ids.begin(), *model.bos_id);
+  return ids;
+}
+
+v1::GenerateRequest make_generate_request(const GenerationParameters& parameters, const ServedModel& model,
+                                          const std::vector<text::TokenId>& prompt_ids, const PromptLimits& limits,
+                                          uint64_t random_seed, const std::string& param) {
+  check_length(prompt_ids.size(), limits, param);
+  const text::TokenId id_limit = model.tokenizer.id_limit();
+  for (size_t i = 0; i < prompt_ids.size(); ++i) {
+    if (prompt_ids[i] < 0 || prompt_ids[i] >= id_limit) {
+      throw RequestFailed(
+          {400, "bad_request",
+           fmt::format("`{}[{}]` is {}; this model's token ids are below {}", param, i, prompt_ids[i], id_limit),
+           param});
+    }
+  }
+  const auto prompt_tokens = static_cast<uint32_t>(prompt_ids.size());
+  v1::GenerateRequest request;
+  request.set_attempt(1);
+  request.set_model(parameters.model);
+  request.mutable_prompt_ids()->Add(prompt_ids.begin(), prompt_ids.end());
+  const uint32_t room = limits.context_tokens_max - prompt_tokens;
+  request.set_max_tokens(std::min(parameters.max_tokens.value_or(room), room));
+  request.set_ignore_eos(parameters.ignore_eos);
+  request.set_priority(parameters.priority);
+  if (!parameters.ignore_eos) request.mutable_stop_ids()->Add(model.eos_ids.begin(), model.eos_ids.end());
+  request.mutable_stop_ids()->Add(parameters.stop_token_ids.begin(), parameters.stop_token_ids.end());
+
+  v1::Sampling& sampling = *request.mutable_sampling();
+  sampling.set_temperature(static_cast<float>(parameters.temperature.value_or(model.defaults.temperature)));
+  sampling.set_top_p(static_cast<float>(parameters.top_p.value_or(model.defaults.top_p)));
+  sampling.set_top_k(parameters.top_k.value_or(model.defaults.top_k));
+  sampling.set_seed(parameters.seed.value_or(random_seed));
+  sampling.set_logprobs(parameters.logprobs);
+  sampling.set_top_logprobs(parameters.top_logprobs);
+  return request;
+}
+
+}  // namespace bellwether::gateway

@@ -1,0 +1,197 @@
+#include "api-gateway/generation_parameters.h"
+
+#include <fmt/format.h>
+
+namespace bellwether::gateway {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr size_t kStopStringsMax = 16;
+constexpr size_t kStopStringBytesMax = 1024;
+constexpr size_t kStopTokenIdsMax = 256;
+constexpr size_t kModelNameBytesMax = 256;
+
+// The value with which a parameter asks for nothing.
+enum class Neutral { kNothing, kEmpty, kFalse, kTrue, kZero, kOne };
+
+struct Unsupported {
+  std::string_view name;
+  Neutral neutral;
+};
+
+constexpr Unsupported kUnsupported[] = {
+    {"n", Neutral::kOne},
+    {"best_of", Neutral::kOne},
+    {"frequency_penalty", Neutral::kZero},
+    {"presence_penalty", Neutral::kZero},
+    {"repetition_penalty", Neutral::kOne},
+    {"length_penalty", Neutral::kOne},
+    {"min_p", Neutral::kZero},
+    {"min_tokens", Neutral::kZero},
+    {"logit_bias", Neutral::kEmpty},
+    {"use_beam_search", Neutral::kFalse},
+    {"bad_words", Neutral::kEmpty},
+    {"allowed_token_ids", Neutral::kEmpty},
+    {"logits_processors", Neutral::kEmpty},
+    {"logprob_token_ids", Neutral::kEmpty},
+    {"include_stop_str_in_output", Neutral::kFalse},
+    {"skip_special_tokens", Neutral::kTrue},
+    {"truncate_prompt_tokens", Neutral::kNothing},
+    {"prompt_logprobs", Neutral::kNothing},
+    {"thinking_token_budget", Neutral::kNothing},
+    {"repetition_detection", Neutral::kNothing},
+    {"structured_outputs", Neutral::kEmpty},
+    {"guided_json", Neutral::kNothing},
+    {"guided_regex", Neutral::kNothing},
+    {"guided_choice", Neutral::kNothing},
+    {"guided_grammar", Neutral::kNothing},
+    {"echo", Neutral::kFalse},
+    {"suffix", Neutral::kEmpty},
+    {"prompt_embeds", Neutral::kNothing},
+    {"return_token_ids", Neutral::kFalse},
+    {"return_tokens_as_token_ids", Neutral::kFalse},
+    {"cache_salt", Neutral::kNothing},
+    {"kv_transfer_params", Neutral::kEmpty},
+    {"ec_transfer_params", Neutral::kEmpty},
+    {"vllm_xargs", Neutral::kEmpty},
+};
+
+bool is_number(const json::value& value, double expected) {
+  return value.is_number() && value.to_number<double>() == expected;
+}
+
+bool is_empty(const json::value& value) {
+  return (value.is_object() && value.get_object().empty()) || (value.is_array() && value.get_array().empty()) ||
+         (value.is_string() && value.get_string().empty());
+}
+
+bool asks_for_nothing(const json::value& value, Neutral neutral) {
+  switch (neutral) {
+    case Neutral::kNothing:
+      return false;
+    case Neutral::kEmpty:
+      return is_empty(value);
+    case Neutral::kFalse:
+      return value.is_bool() && !value.get_bool();
+    case Neutral::kTrue:
+      return value.is_bool() && value.get_bool();
+    case Neutral::kZero:
+      return is_number(value, 0);
+    case Neutral::kOne:
+      return is_number(value, 1);
+  }
+  return false;
+}
+
+std::string_view complaint(Neutral neutral) {
+  switch (neutral) {
+    case Neutral::kFalse:
+      return "other than false is not supported";
+    case Neutral::kTrue:
+      return "other than true is not supported";
+    case Neutral::kZero:
+      return "other than 0 is not supported";
+    case Neutral::kOne:
+      return "other than 1 is not supported";
+    case Neutral::kNothing:
+    case Neutral::kEmpty:
+      break;
+  }
+  return "is not supported";
+}
+
+void refuse_unsupported(const JsonFields& body) {
+  for (const Unsupported& parameter : kUnsupported) {
+    const json::value* value = body.find(parameter.name);
+    if (value != nullptr && !asks_for_nothing(*value, parameter.neutral)) {
+      refuse_field(std::string(parameter.name), std::string(complaint(parameter.neutral)));
+    }
+  }
+  if (const auto format = body.object("response_format")) {
+    if (format->required_text("type") != "text") {
+      refuse_field("response_format", "other than {\"type\": \"text\"} is not supported");
+    }
+  }
+}
+
+void add_stop_string(std::vector<std::string>& stop, const json::value& value, const std::string& path) {
+  if (!value.is_string()) refuse_field(path, "must be a string");
+  const json::string& text = value.get_string();
+  if (text.empty()) refuse_field(path, "must not be empty");
+  if (text.size() > kStopStringBytesMax) {
+    refuse_field(path, fmt::format("has {} bytes; at most {} are allowed", text.size(), kStopStringBytesMax));
+  }
+  stop.emplace_back(text);
+}
+
+std::vector<std::string> parse_stop(const JsonFields& body) {
+  std::vector<std::string> stop;
+  const json::value* value = body.find("stop");
+  if (value == nullptr) return stop;
+  if (!value->is_string() && !value->is_array()) refuse_field("stop", "must be a string or an array of strings");
+  if (value->is_string()) {
+    add_stop_string(stop, *value, "stop");
+    return stop;
+  }
+  const json::array& texts = *body.array("stop", kStopStringsMax);
+  for (size_t i = 0; i < texts.size(); ++i) add_stop_string(stop, texts[i], element_path("stop", i));
+  return stop;
+}
+
+std::vector<uint32_t> parse_stop_token_ids(const JsonFields& body) {
+  std::vector<uint32_t> ids;
+  const json::array* values = body.array("stop_token_ids", kStopTokenIdsMax);
+  if (values == nullptr) return ids;
+  for (size_t i = 0; i < values->size(); ++i) {
+    const json::value& value = (*values)[i];
+    if (!value.is_int64() || value.get_int64() < 0 || value.get_int64() > std::numeric_limits<int32_t>::max()) {
+      refuse_field(element_path("stop_token_ids", i), "must be a token id");
+    }
+    ids.push_back(static_cast<uint32_t>(value.get_int64()));
+  }
+  return ids;
+}
+
+void parse_stream(const JsonFields& body, GenerationParameters& parameters) {
+  parameters.stream = body.boolean("stream").value_or(false);
+  const auto options = body.object("stream_options");
+  if (!options) return;
+  if (!parameters.stream) refuse_field("stream_options", "is only allowed when `stream` is true");
+  parameters.include_usage = options->boolean("include_usage").value_or(false);
+  if (options->boolean("continuous_usage_stats").value_or(false)) {
+    refuse_field("stream_options.continuous_usage_stats", "other than false is not supported");
+  }
+}
+
+}  // namespace
+
+GenerationParameters parse_generation_parameters(const JsonFields& body) {
+  GenerationParameters parameters;
+  parameters.model = body.required_text("model");
+  if (parameters.model.size() > kModelNameBytesMax) {
+    refuse_field("model",
+                 fmt::format("has {} bytes; at most {} are allowed", parameters.model.size(), kModelNameBytesMax));
+  }
+  refuse_unsupported(body);
+  parameters.temperature = body.number("temperature", 0, 2);
+  parameters.top_p = body.number("top_p", 0, 1);
+  if (parameters.top_p == 0) refuse_field("top_p", "must be larger than 0 and at most 1");
+  if (const auto top_k = body.integer("top_k", -1, std::numeric_limits<int32_t>::max())) {
+    parameters.top_k = *top_k == -1 ? 0 : static_cast<uint32_t>(*top_k);  // vLLM takes both -1 and 0 for all
+  }
+  if (const auto seed =
+          body.integer("seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max())) {
+    parameters.seed = static_cast<uint64_t>(*seed);
+  }
+  parameters.stop = parse_stop(body);
+  parameters.stop_token_ids = parse_stop_token_ids(body);
+  parameters.ignore_eos = body.boolean("ignore_eos").value_or(false);
+  parameters.priority = static_cast<int32_t>(
+      body.integer("priority", std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()).value_or(0));
+  parse_stream(body, parameters);
+  return parameters;
+}
+
+}  // namespace bellwether::gateway

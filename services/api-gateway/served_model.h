@@ -1,0 +1,43 @@
+// What the gateway needs of a model to turn messages into ids and ids into text, made from its card.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bellwether/v1/mesh.pb.h"
+#include "text/chat_format.h"
+#include "text/tokenizer.h"
+
+namespace bellwether::gateway {
+
+// How the model's makers want it sampled (generation_config.json), with the usual values where they say nothing.
+struct GenerationDefaults {
+  double temperature = 1;
+  double top_p = 1;
+  uint32_t top_k = 0;  // 0 = all
+};
+
+// Immutable, shared by all requests of the model.
+struct ServedModel {
+  std::string digest;
+  text::Tokenizer tokenizer;
+  const text::ChatFormat* chat_format = nullptr;  // nullptr: the model takes plain prompts only
+  GenerationDefaults defaults = {};
+  std::vector<uint32_t> eos_ids = {};
+  std::optional<text::TokenId> bos_id = {};         // set when plain prompts begin with it
+  std::vector<text::TokenId> tool_marker_ids = {};  // special tokens that the tool-call parser must see
+  uint32_t context_tokens_max = 0;                  // prompt + output
+  size_t token_bytes_max = 0;                       // of the longest token
+  uint64_t created_unix_s = 0;
+};
+
+// Throws Error{kInternal} naming the file of the card that cannot be used. Takes long for large tokenizers.
+[[nodiscard]] ServedModel make_served_model(const v1::ModelCard& card);
+
+// SHA-256 in hexadecimal over the fields after ModelCard.digest, in the order of their numbers, each as its length in
+// 8 little-endian bytes and its bytes (numbers: 8 little-endian bytes).
+[[nodiscard]] std::string card_digest(const v1::ModelCard& card);
+
+}  // namespace bellwether::gateway

@@ -1,0 +1,41 @@
+#include "api-gateway/settings.h"
+
+namespace bellwether::gateway {
+
+void GatewaySettings::declare(mesh::Settings& settings) {
+  constexpr double kDayMs = 86'400'000;
+  const auto add = [&](const char* name, int64_t* target, const char* sentence, const char* unit, double min,
+                       double max) {
+    settings.add(name, target, {.sentence = sentence, .unit = unit, .min = min, .max = max});
+  };
+  add("header-bytes-max", &header_bytes_max, "Largest header of a request", "bytes", 1024, 1 << 20);
+  add("body-bytes-max", &body_bytes_max, "Largest body of a request", "bytes", 1024, 1 << 30);
+  add("connections-max", &connections_max, "Connections held at once; one more is answered 503", "", 1, 1 << 20);
+  add("idle-ms-max", &idle_ms_max, "Longest wait for the next request of a connection", "ms", 1, kDayMs);
+  add("request-ms-max", &request_ms_max, "Longest wait for a whole request, once it has begun", "ms", 1, kDayMs);
+  add("write-ms-max", &write_ms_max, "Longest wait for a client to take one write", "ms", 1, kDayMs);
+  add("messages-max", &messages_max, "Messages in one conversation", "", 1, 1 << 20);
+  add("prompt-tokens-max", &prompt_tokens_max, "Longest prompt, where the model's context allows more", "tokens", 1,
+      1 << 30);
+  add("streams-max", &streams_max, "Requests being generated at once; one more is answered 503", "", 1, 1 << 20);
+  add("card-ms-max", &card_ms_max, "Longest wait for a model's card", "ms", 1, kDayMs);
+  add("placement-ms-max", &placement_ms_max, "Longest wait for a scheduler to place a request", "ms", 1, kDayMs);
+  add("first-token-ms-max", &first_token_ms_max, "Longest wait for a request's first token", "ms", 1, kDayMs);
+  add("token-gap-ms-max", &token_gap_ms_max, "Longest wait between two tokens", "ms", 1, kDayMs);
+  add("lost-tokens-ms-max", &lost_tokens_ms_max, "Longest wait for tokens that later ones have overtaken", "ms", 1,
+      kDayMs);
+  add("keep-alive-ms", &keep_alive_ms, "Time without a token after which a stream carries a comment", "ms", 10, kDayMs);
+}
+
+mesh::HttpLimits GatewaySettings::http_limits() const {
+  mesh::HttpLimits limits;
+  limits.header_bytes_max = static_cast<uint64_t>(header_bytes_max);
+  limits.body_bytes_max = static_cast<uint64_t>(body_bytes_max);
+  limits.connections_max = static_cast<int>(connections_max);
+  limits.idle_time_max = std::chrono::milliseconds(idle_ms_max);
+  limits.request_time_max = std::chrono::milliseconds(request_ms_max);
+  limits.write_time_max = std::chrono::milliseconds(write_ms_max);
+  return limits;
+}
+
+}  // namespace bellwether::gateway

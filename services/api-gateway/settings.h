@@ -1,0 +1,34 @@
+// The gateway's own settings: the limits on what a client may send, hold and wait for.
+#pragma once
+
+#include <cstdint>
+
+#include "mesh/http_server.h"
+#include "mesh/settings.h"
+
+namespace bellwether::gateway {
+
+struct GatewaySettings {
+  int64_t header_bytes_max = 64 * 1024;
+  int64_t body_bytes_max = 32 * 1024 * 1024;
+  int64_t connections_max = 4096;
+  int64_t idle_ms_max = 75000;
+  int64_t request_ms_max = 30000;
+  int64_t write_ms_max = 30000;
+
+  int64_t messages_max = 4096;
+  int64_t prompt_tokens_max = 1 << 20;  // the model's context is a limit of its own
+  int64_t streams_max = 4096;
+
+  int64_t card_ms_max = 10000;
+  int64_t placement_ms_max = 5000;
+  int64_t first_token_ms_max = 300000;
+  int64_t token_gap_ms_max = 60000;
+  int64_t lost_tokens_ms_max = 1000;
+  int64_t keep_alive_ms = 10000;
+
+  void declare(mesh::Settings& settings);
+  [[nodiscard]] mesh::HttpLimits http_limits() const;
+};
+
+}  // namespace bellwether::gateway

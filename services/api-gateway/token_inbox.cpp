@@ -1,0 +1,46 @@
+#include "api-gateway/token_inbox.h"
+
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace bellwether::gateway {
+
+namespace asio = boost::asio;
+
+void TokenInbox::deliver(const std::string& replica_id, uint64_t epoch, const v1::TokenEvent& event) {
+  if (event.attempt() != attempt_) return;
+  if (!head_) {
+    if (early_.size() < kEarlyMax) early_.push_back({{replica_id, epoch}, event});
+    return;
+  }
+  if (head_->replica_id != replica_id || head_->epoch != epoch) return;
+  order_.push(event);
+  changed_.cancel();
+}
+
+void TokenInbox::place(const Head& head) {
+  head_ = head;
+  for (const Early& early : std::exchange(early_, {})) {
+    if (early.head == head) order_.push(early.event);
+  }
+  changed_.cancel();
+}
+
+void TokenInbox::interrupt(Failure failure) {
+  if (!failure_) failure_ = std::move(failure);
+  changed_.cancel();
+}
+
+void TokenInbox::leave() {
+  client_gone_ = true;
+  changed_.cancel();
+}
+
+asio::awaitable<void> TokenInbox::wait(mesh::TimePoint deadline) {
+  changed_.expires_at(deadline);
+  co_await changed_.async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+}  // namespace bellwether::gateway

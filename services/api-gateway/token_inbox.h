@@ -1,0 +1,58 @@
+// Where the tokens of one attempt of one request arrive, and where its coroutine waits for them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "api-gateway/failure.h"
+#include "api-gateway/model_directory.h"
+#include "api-gateway/token_order.h"
+#include "mesh/clock.h"
+
+namespace bellwether::gateway {
+
+// Lives on one single-threaded executor.
+class TokenInbox {
+ public:
+  TokenInbox(const boost::asio::any_io_executor& executor, uint32_t attempt, bool logprobs)
+      : attempt_(attempt), order_(logprobs), changed_(executor) {}
+
+  // From the bus. Events of other attempts, and of other heads than the one placed on, are dropped. Tokens may
+  // overtake the answer that says where the request was placed: they wait for place().
+  void deliver(const std::string& replica_id, uint64_t epoch, const v1::TokenEvent& event);
+  void place(const Head& head);
+  void interrupt(Failure failure);  // the first one counts
+  void leave();                     // the client has gone
+
+  [[nodiscard]] const std::optional<Head>& head() const { return head_; }
+  [[nodiscard]] const std::optional<Failure>& failure() const { return failure_; }
+  [[nodiscard]] bool client_gone() const { return client_gone_; }
+  [[nodiscard]] TokenOrder& order() { return order_; }
+
+  // Waits until something of the above happens, at most until `deadline`. Returns early at times.
+  boost::asio::awaitable<void> wait(mesh::TimePoint deadline);
+
+  static constexpr size_t kEarlyMax = 1024;  // events held before place()
+
+ private:
+  struct Early {
+    Head head;
+    v1::TokenEvent event;
+  };
+
+  uint32_t attempt_;
+  TokenOrder order_;
+  std::optional<Head> head_;
+  std::vector<Early> early_;
+  std::optional<Failure> failure_;
+  bool client_gone_ = false;
+  boost::asio::steady_timer changed_;  // cancelled to wake the one who waits
+};
+
+}  // namespace bellwether::gateway

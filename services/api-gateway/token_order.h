@@ -1,0 +1,52 @@
+// Token events into order: each index once, without gaps, whatever the bus doubled, lost or overtook.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "bellwether/v1/generate.pb.h"
+#include "text/tokenizer.h"
+
+namespace bellwether::gateway {
+
+// The next tokens of one request, in order.
+struct TokenPiece {
+  std::vector<text::TokenId> ids;
+  std::vector<v1::TokenLogprob> logprobs;      // one for each id, or none
+  std::vector<v1::TokenLogprob> top_logprobs;  // the same number for each id, concatenated
+  v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
+  v1::Usage usage;    // with finish_reason
+  std::string error;  // with FINISH_REASON_ERROR
+
+  [[nodiscard]] bool finished() const { return finish_reason != v1::FINISH_REASON_UNSPECIFIED; }
+  [[nodiscard]] bool empty() const { return ids.empty() && !finished(); }
+};
+
+class TokenOrder {
+ public:
+  explicit TokenOrder(bool logprobs) : logprobs_(logprobs) {}
+
+  // Takes an event of the attempt that is read. One that contradicts itself (logprobs missing, say) is dropped, and so
+  // is one that would make more than kHeldMax wait: both then count as lost.
+  void push(const v1::TokenEvent& event);
+
+  [[nodiscard]] const TokenPiece& ready() const { return ready_; }
+  [[nodiscard]] TokenPiece take();                               // what is ready
+  [[nodiscard]] bool has_gap() const { return !held_.empty(); }  // tokens came that earlier ones are missing for
+  [[nodiscard]] uint32_t next_index() const { return next_index_; }
+
+  static constexpr size_t kHeldMax = 1024;  // events
+
+ private:
+  void append(const v1::TokenEvent& event);
+
+  bool logprobs_;
+  uint32_t next_index_ = 0;  // of the first token that has not come
+  bool finished_ = false;
+  TokenPiece ready_;
+  std::map<uint32_t, v1::TokenEvent> held_;  // by first index, larger than next_index_
+};
+
+}  // namespace bellwether::gateway
