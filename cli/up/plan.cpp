@@ -1,0 +1,104 @@
+#include "cli/up/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <utility>
+
+namespace bellwether::cli {
+namespace {
+
+// Services other than the gateway serve /metrics and /health wherever there is room; the bus and the logs say where.
+constexpr const char* kAnyAddress = "127.0.0.1:0";
+
+PlannedProcess make_process(Role role, std::string name, std::vector<std::string> arguments,
+                            const std::string& log_folder) {
+  std::string log_file = fmt::format("{}/{}.log", log_folder, name);
+  return {role, std::move(name), mesh::Command{std::move(arguments), std::move(log_file)}};
+}
+
+std::string flag(std::string_view name, const auto& value) {
+  return fmt::format("--{}={}", name, value);
+}
+
+void append(std::vector<std::string>& to, const std::vector<std::string>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+// What every service is told. Flags come before the environment and the file, so that neither can pull one service away
+// from the others.
+std::vector<std::string> common_flags(const PlanOptions& options, const std::string& http_address) {
+  std::vector<std::string> flags;
+  if (!options.config_file.empty()) flags.push_back(flag("config", options.config_file));
+  append(flags,
+         {flag("nats-url", options.nats_url), flag("log-level", options.log_level), flag("log-format", "json"),
+          flag("http", http_address), flag("grpc", kAnyAddress), flag("shutdown-grace-ms", options.shutdown_grace_ms)});
+  if (!options.nats_credentials_file.empty()) {
+    flags.push_back(flag("nats-credentials-file", options.nats_credentials_file));
+  }
+  return flags;
+}
+
+std::vector<std::string> worker_flags(const PlanOptions& options) {
+  return {flag("model", options.model), flag("threads", options.threads)};
+}
+
+PlannedProcess plan_service(const PlanOptions& options, Role role, std::string name, const std::string& program,
+                            const std::vector<std::string>& own_flags) {
+  std::vector<std::string> arguments = {program};
+  append(arguments, common_flags(options, role == Role::kGateway ? options.http_address : kAnyAddress));
+  append(arguments, own_flags);
+  return make_process(role, std::move(name), std::move(arguments), options.log_folder);
+}
+
+PlannedProcess plan_gateway(const PlanOptions& options) {
+  std::vector<std::string> flags;
+  if (options.allow_remote) flags.emplace_back("--allow-remote");
+  return plan_service(options, Role::kGateway, "api-gateway", options.programs.api_gateway, flags);
+}
+
+std::vector<std::string> autoscaler_flags(const PlanOptions& options) {
+  std::vector<std::string> flags = {flag("min-replicas", options.replicas), flag("max-replicas", options.replicas_max)};
+  if (options.replicas_max <= options.replicas) return flags;
+  append(flags, {"--supervise", flag("worker-program", options.programs.worker),
+                 flag("worker-log-folder", options.log_folder)});
+  std::vector<std::string> passed_on = common_flags(options, kAnyAddress);
+  append(passed_on, worker_flags(options));
+  for (const std::string& argument : passed_on) flags.push_back(flag("worker-argument", argument));
+  return flags;
+}
+
+}  // namespace
+
+PlannedProcess plan_nats_server(const std::string& program, int port, const std::string& log_folder) {
+  const std::string port_argument = port == 0 ? "-1" : fmt::to_string(port);
+  return make_process(Role::kNats, "nats-server",
+                      {program, "-a", "127.0.0.1", "-p", port_argument, "--ports_file_dir", log_folder}, log_folder);
+}
+
+std::vector<PlannedProcess> plan_services(const PlanOptions& options) {
+  const Programs& programs = options.programs;
+  std::vector<PlannedProcess> planned = {
+      plan_service(options, Role::kScheduler, "scheduler", programs.scheduler, {}),
+      plan_service(options, Role::kAutoscaler, "autoscaler", programs.autoscaler, autoscaler_flags(options)),
+      plan_gateway(options),
+  };
+  const int own_workers = options.replicas_max > options.replicas ? 0 : options.replicas;
+  for (int i = 1; i <= own_workers; ++i) {
+    planned.push_back(
+        plan_service(options, Role::kWorker, fmt::format("worker-{}", i), programs.worker, worker_flags(options)));
+  }
+  return planned;
+}
+
+std::vector<std::vector<Role>> stop_stages(bool supervised) {
+  if (supervised) return {{Role::kGateway}, {Role::kAutoscaler}, {Role::kScheduler}, {Role::kNats}};
+  return {{Role::kGateway}, {Role::kWorker}, {Role::kScheduler}, {Role::kAutoscaler}, {Role::kNats}};
+}
+
+int threads_per_worker(int cpus, int replicas) {
+  return std::max(1, cpus / std::max(1, replicas));
+}
+
+}  // namespace bellwether::cli

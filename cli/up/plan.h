@@ -1,0 +1,52 @@
+// Which processes make up a mesh on one machine: pure functions from options to command lines.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/up/programs.h"
+#include "mesh/process.h"
+
+namespace bellwether::cli {
+
+enum class Role { kNats, kScheduler, kAutoscaler, kWorker, kGateway };
+
+struct PlannedProcess {
+  Role role;
+  std::string name;       // "worker-2"
+  mesh::Command command;  // its log file is <log folder>/<name>.log
+};
+
+struct PlanOptions {
+  Programs programs;
+  std::string model;  // directory
+  int replicas = 1;
+  int replicas_max = 1;       // > replicas: the autoscaler starts and stops the workers, all of them
+  int threads = 1;            // of each worker
+  std::string http_address;   // of the gateway
+  bool allow_remote = false;  // other machines may reach it
+  std::string nats_url;
+  std::string nats_credentials_file;  // empty = none
+  std::string config_file;            // empty = none
+  std::string log_level = "info";
+  int64_t shutdown_grace_ms = 30000;
+  std::string log_folder;
+};
+
+// Port 0 takes a free one; the server then says which in a file in the log folder (see read_nats_ports).
+[[nodiscard]] PlannedProcess plan_nats_server(const std::string& program, int port, const std::string& log_folder);
+
+// The services, in the order in which they are started.
+[[nodiscard]] std::vector<PlannedProcess> plan_services(const PlanOptions& options);
+
+// The order in which a mesh is taken down: each stage has ended before the next is told to. The gateway goes first, so
+// that its clients get their answers while everything they need still runs; the bus goes last. `supervised`: the
+// autoscaler's workers are its children and go with it.
+[[nodiscard]] std::vector<std::vector<Role>> stop_stages(bool supervised);
+
+// The CPUs shared among the replicas, at least one each.
+[[nodiscard]] int threads_per_worker(int cpus, int replicas);
+
+}  // namespace bellwether::cli
