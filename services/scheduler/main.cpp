@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
   scheduler::SchedulerSettings settings;
   mesh::ServiceSettings common;
   mesh::Settings declared("bellwether-scheduler", "scheduler", "Decides which replica gets which request.");
-  settings.declare(declared);
+  declare(declared, settings);
   common.declare(declared);
   if (const auto status = declared.parse_main(argc, argv)) return *status;
   return mesh::run_service("scheduler", common, [&](mesh::Service& service) {

@@ -87,7 +87,7 @@ bool ReplicaTable::apply(const v1::Dispatch& event) {
 }
 
 void ReplicaTable::reserve(const RequestKey& key, std::string_view replica_id) {
-  add(replicas_.find(replica_id)->second, key, /*own=*/true);
+  add(replicas_.at(std::string(replica_id)), key, /*own=*/true);
 }
 
 bool ReplicaTable::release(const RequestKey& key, std::string_view replica_id) {

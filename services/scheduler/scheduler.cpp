@@ -27,6 +27,7 @@ namespace subjects = mesh::subjects;
 // A little more than the time between two heartbeats: a scheduler that has listened for so long knows the heads, and
 // one that has not would refuse what the others can place.
 constexpr std::chrono::milliseconds kListenFirst{300};
+constexpr std::chrono::milliseconds kFlushWait{1000};
 constexpr std::chrono::milliseconds kMaintainEvery{100};
 constexpr std::chrono::seconds kSchedulerForgottenAfter{60};
 
@@ -62,8 +63,8 @@ RequestKey key_of(const v1::GenerateRequest& request) {
 
 }  // namespace
 
-void SchedulerSettings::declare(mesh::Settings& settings) {
-  settings.add("work-timeout-ms", &work_timeout_ms,
+void declare(mesh::Settings& declared, SchedulerSettings& settings) {
+  declared.add("work-timeout-ms", &settings.work_timeout_ms,
                {.sentence = "How long a head may take to accept or refuse a request before the next one is tried",
                 .unit = "ms",
                 .min = 1,
@@ -81,14 +82,16 @@ Scheduler::Scheduler(asio::io_context& io, mesh::Bus& bus, prometheus::Registry&
       metrics_(registry),
       listen_timer_(io),
       maintain_timer_(io),
-      placed_all_(io) {
+      all_tasks_done_(io) {
   states_ = bus_.subscribe<v1::ReplicaState>(
       subjects::kAllReplicaStates, [this](const v1::ReplicaState& state, const mesh::BusMessage&) { on_state(state); });
   dispatches_ = bus_.subscribe<v1::Dispatch>(
       subjects::kDispatch, [this](const v1::Dispatch& event, const mesh::BusMessage&) { on_dispatch(event); });
   listen_timer_.expires_after(kListenFirst);
   listen_timer_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
-    if (!error && !alive.expired()) listen_to_requests();
+    if (error || alive.expired()) return;
+    ++tasks_;
+    asio::co_spawn(io_, listen_to_requests(), asio::detached);
   });
   maintain();
 }
@@ -99,24 +102,30 @@ asio::awaitable<void> Scheduler::stop() {
   stopping_ = true;
   requests_.reset();
   listen_timer_.cancel();
-  if (placing_ > 0) {
-    placed_all_.expires_at(asio::steady_timer::time_point::max());
+  if (tasks_ > 0) {
+    all_tasks_done_.expires_at(asio::steady_timer::time_point::max());
     boost::system::error_code cancelled;
-    co_await placed_all_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+    co_await all_tasks_done_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
   }
   maintain_timer_.cancel();
   states_.reset();
   dispatches_.reset();
 }
 
-void Scheduler::listen_to_requests() {
-  if (stopping_) return;
-  requests_ = bus_.subscribe<v1::GenerateRequest>(
-      subjects::kAllRequests,
-      [this](const v1::GenerateRequest& request, const mesh::BusMessage& message) { on_request(request, message); },
-      subjects::kSchedulerQueue);
-  log::info("taking requests", {{"scheduler_id", id_}});
-  on_ready_();
+asio::awaitable<void> Scheduler::listen_to_requests() {
+  if (!stopping_) {
+    requests_ = bus_.subscribe<v1::GenerateRequest>(
+        subjects::kAllRequests,
+        [this](const v1::GenerateRequest& request, const mesh::BusMessage& message) { on_request(request, message); },
+        subjects::kSchedulerQueue);
+    // Ready is who receives requests, and the server must have heard of that.
+    while (!stopping_ && !co_await bus_.flush(kFlushWait)) log::warning("the bus does not answer");
+  }
+  if (!stopping_) {
+    log::info("taking requests", {{"scheduler_id", id_}});
+    on_ready_();
+  }
+  finish_task();
 }
 
 void Scheduler::maintain() {
@@ -167,7 +176,7 @@ void Scheduler::on_dispatch(const v1::Dispatch& event) {
 }
 
 void Scheduler::on_request(const v1::GenerateRequest& request, const mesh::BusMessage& message) {
-  ++placing_;
+  ++tasks_;
   asio::co_spawn(io_, answer(request, message), asio::detached);
 }
 
@@ -191,7 +200,11 @@ asio::awaitable<void> Scheduler::answer(v1::GenerateRequest request, mesh::BusMe
     // The gateway hears nothing and tries again or gives up, as if this scheduler had died.
     log::error("request not answered", {{"request_id", request.request_id()}, {"error", error.what()}});
   }
-  if (--placing_ == 0) placed_all_.cancel();
+  finish_task();
+}
+
+void Scheduler::finish_task() {
+  if (--tasks_ == 0) all_tasks_done_.cancel();
 }
 
 asio::awaitable<v1::GenerateReply> Scheduler::place(const v1::GenerateRequest& request) {

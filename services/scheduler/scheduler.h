@@ -33,9 +33,9 @@ inline constexpr size_t kSchedulersMax = 64;  // that this one keeps in mind
 
 struct SchedulerSettings {
   int64_t work_timeout_ms = 500;  // for a head to take or refuse a request
-
-  void declare(mesh::Settings& settings);
 };
+
+void declare(mesh::Settings& declared, SchedulerSettings& settings);
 
 // Lives on the io_context's one thread.
 class Scheduler : public mesh::Component {
@@ -64,8 +64,9 @@ class Scheduler : public mesh::Component {
   void on_state(const v1::ReplicaState& state);
   void on_dispatch(const v1::Dispatch& event);
   void on_request(const v1::GenerateRequest& request, const mesh::BusMessage& message);
-  void listen_to_requests();
   void maintain();
+  void finish_task();
+  boost::asio::awaitable<void> listen_to_requests();
 
   boost::asio::awaitable<void> answer(v1::GenerateRequest request, mesh::BusMessage message);
   boost::asio::awaitable<v1::GenerateReply> place(const v1::GenerateRequest& request);
@@ -90,11 +91,11 @@ class Scheduler : public mesh::Component {
   SchedulerMetrics metrics_;
   std::map<std::string, Traffic> traffic_;             // by model
   std::map<std::string, mesh::TimePoint> schedulers_;  // heard lately, by id, this one not included
-  int placing_ = 0;                                    // requests in hand
+  int tasks_ = 0;                                      // coroutines in progress, one a request in hand
   bool stopping_ = false;
   boost::asio::steady_timer listen_timer_;
   boost::asio::steady_timer maintain_timer_;
-  boost::asio::steady_timer placed_all_;  // cancelled when the last request in hand has been answered
+  boost::asio::steady_timer all_tasks_done_;  // cancelled when the last of them has ended
   // Handlers that are already queued when this ends find it expired.
   std::shared_ptr<char> alive_ = std::make_shared<char>();
   mesh::Subscription states_;

@@ -89,17 +89,17 @@ TEST_F(ReplicaTableTest, AHeadUnheardForASecondIsGone) {
 
 TEST_F(ReplicaTableTest, StoppedFailedAndNewEpochDropTheReservations) {
   for (const auto phase : {v1::REPLICA_PHASE_STOPPED, v1::REPLICA_PHASE_FAILED}) {
-    auto first = state("a", 1);
-    first.set_epoch(first.epoch() + static_cast<uint64_t>(phase) * 10);
+    const std::string id = v1::ReplicaPhase_Name(phase);
+    const auto first = state(id, 1);
     table_.apply(first);
-    table_.reserve({"r", 1}, "a");
+    table_.reserve({"r", 1}, id);
     EXPECT_EQ(table_.reservations(), 1);
     auto last = first;
     last.set_phase(phase);
     last.set_sequence(2);
     EXPECT_EQ(table_.apply(last), StateEffect::kLeft);
     EXPECT_EQ(table_.reservations(), 0);
-    EXPECT_EQ(requests("a"), -1);
+    EXPECT_EQ(requests(id), -1);
   }
   table_.apply(state("b", 1));
   table_.reserve({"r", 1}, "b");

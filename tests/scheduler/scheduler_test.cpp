@@ -15,6 +15,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
 #include "mesh/nats_server.h"
@@ -30,7 +31,7 @@ using Manner = ScriptedHead::Manner;
 
 struct RunningScheduler {
   RunningScheduler(boost::asio::io_context& io, const std::string& url)
-      : bus(io.get_executor(), {.url = url, .client_name = "scheduler"}),
+      : bus(io.get_executor(), testing::bus_options(url, "scheduler")),
         scheduler(io, bus, registry, {.work_timeout_ms = 200}, [this] { ready = true; }) {}
 
   [[nodiscard]] uint64_t requests_in_view() const {
@@ -131,7 +132,8 @@ class SchedulerTest : public ::testing::Test {
 
   void expect_even_burst(int requests) {
     replies_.clear();
-    for (int i = 0; i < requests; ++i) send("burst-" + std::to_string(i));
+    ++bursts_;
+    for (int i = 0; i < requests; ++i) send("burst-" + std::to_string(bursts_) + "-" + std::to_string(i));
     run_until([&] { return replies_.size() == static_cast<size_t>(requests); });
     std::vector<size_t> held;
     for (const auto& head : heads_) held.push_back(head->held.size());
@@ -142,10 +144,12 @@ class SchedulerTest : public ::testing::Test {
 
   testing::NatsServer nats_;
   boost::asio::io_context io_;
-  mesh::Bus gateway_{io_.get_executor(), {.url = nats_.url(), .client_name = "gateway"}};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> busy_{io_.get_executor()};
+  mesh::Bus gateway_{io_.get_executor(), testing::bus_options(nats_.url(), "gateway")};
   std::vector<std::unique_ptr<ScriptedHead>> heads_;
   std::vector<std::unique_ptr<RunningScheduler>> schedulers_;
   std::map<std::string, v1::GenerateReply> replies_;
+  int bursts_ = 0;
 };
 
 TEST_F(SchedulerTest, SpreadsABurstEvenly) {

@@ -18,12 +18,19 @@
 
 namespace bellwether::testing {
 
+inline mesh::BusOptions bus_options(const std::string& url, const std::string& client_name) {
+  mesh::BusOptions options;
+  options.url = url;
+  options.client_name = client_name;
+  return options;
+}
+
 class ScriptedHead {
  public:
   enum class Manner { kAccepts, kOverloaded, kDraining, kInvalid, kSilent };
 
   ScriptedHead(boost::asio::io_context& io, const std::string& url, std::string id, std::string model)
-      : bus_(io.get_executor(), {.url = url, .client_name = id}), beat_timer_(io), load_timer_(io) {
+      : bus_(io.get_executor(), bus_options(url, id)), beat_timer_(io), load_timer_(io) {
     state_.set_replica_id(std::move(id));
     state_.set_epoch(1);
     state_.set_model(std::move(model));
