@@ -9,8 +9,19 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include "mesh/address.h"
 #include "mesh/error.h"
 #include "mesh/log.h"
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+// Debian's gRPC and its Abseil are not built for ThreadSanitizer, which therefore does not see how their threads keep
+// order among themselves.
+extern "C" const char* __tsan_default_suppressions() {
+  return "race:libgrpc\nrace:libgpr\nrace:libabsl\n";
+}
+#endif
+#endif
 
 namespace bellwether::mesh {
 namespace {
@@ -30,6 +41,7 @@ void log_as_we_do(gpr_log_func_args* line) {
 class GrpcHealth::Impl {
  public:
   explicit Impl(const std::string& address) {
+    Address bound = parse_address(address);
     gpr_set_log_function(log_as_we_do);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ResourceQuota quota("health");
@@ -45,7 +57,8 @@ class GrpcHealth::Impl {
     server_ = builder.BuildAndStart();
     if (!server_ || port == 0) throw Error(ErrorCode::kUnavailable, fmt::format("cannot serve gRPC on {}", address));
     server_->GetHealthCheckService()->SetServingStatus(false);
-    address_ = fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
+    bound.port = static_cast<uint16_t>(port);
+    address_ = to_string(bound);
   }
 
   ~Impl() { stop(kStopTimeMax); }

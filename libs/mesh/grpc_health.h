@@ -10,8 +10,8 @@ namespace bellwether::mesh {
 // Serves until destroyed, on gRPC's own threads. Methods may be called from any thread.
 class GrpcHealth {
  public:
-  // `address` is HOST:PORT; port 0 takes a free one. NOT_SERVING at first. Throws Error{kUnavailable} when it cannot
-  // listen there.
+  // `address` is HOST:PORT; port 0 takes a free one. NOT_SERVING at first. Throws Error: kInvalidArgument
+  // when it is no address, kUnavailable when it cannot be had.
   explicit GrpcHealth(const std::string& address);
   ~GrpcHealth();
   GrpcHealth(const GrpcHealth&) = delete;

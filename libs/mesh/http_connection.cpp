@@ -18,6 +18,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
+#include "mesh/address.h"
 #include "mesh/log.h"
 
 namespace bellwether::mesh {
@@ -46,8 +47,7 @@ std::string remote_of(const tcp::socket& socket) {
   boost::system::error_code error;
   const tcp::endpoint endpoint = socket.remote_endpoint(error);
   if (error) return "unknown";
-  const bool v6 = endpoint.address().is_v6();
-  return fmt::format(fmt::runtime(v6 ? "[{}]:{}" : "{}:{}"), endpoint.address().to_string(), endpoint.port());
+  return to_string(Address{endpoint.address().to_string(), endpoint.port()});
 }
 
 }  // namespace

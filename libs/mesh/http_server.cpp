@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <exception>
 #include <map>
-#include <optional>
 #include <set>
 
 #include <boost/asio/as_tuple.hpp>
@@ -15,6 +13,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "mesh/address.h"
 #include "mesh/clock.h"
 #include "mesh/error.h"
 #include "mesh/http_connection.h"
@@ -34,30 +33,6 @@ constexpr std::chrono::milliseconds kHandlerEndTimeMax{1000};
 
 constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 
-struct HostPort {
-  std::string host;
-  std::string port;
-};
-
-HostPort split_address(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  const std::string port = colon == std::string::npos ? std::string() : address.substr(colon + 1);
-  std::string host = address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  uint16_t number = 0;
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-  if (host.empty() || port.empty() || error != std::errc() || end != port.data() + port.size()) {
-    throw Error(ErrorCode::kInvalidArgument, fmt::format("\"{}\" is not HOST:PORT", address));
-  }
-  return {std::move(host), port};
-}
-
-std::string text_of(const tcp::endpoint& endpoint) {
-  const std::string host = endpoint.address().to_string();
-  return endpoint.address().is_v6() ? fmt::format("[{}]:{}", host, endpoint.port())
-                                    : fmt::format("{}:{}", host, endpoint.port());
-}
-
 }  // namespace
 
 class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
@@ -69,15 +44,17 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
   }
 
   std::string bind(const std::string& address) {
-    const HostPort parts = split_address(address);
+    const Address parts = parse_address(address);
     try {
       tcp::resolver resolver(executor_);
-      const tcp::endpoint endpoint = *resolver.resolve(parts.host, parts.port, tcp::resolver::passive).begin();
+      const tcp::endpoint endpoint =
+          *resolver.resolve(parts.host, std::to_string(parts.port), tcp::resolver::passive).begin();
       acceptor_.open(endpoint.protocol());
       acceptor_.set_option(tcp::acceptor::reuse_address(true));
       acceptor_.bind(endpoint);
       acceptor_.listen();
-      return text_of(acceptor_.local_endpoint());
+      const tcp::endpoint bound = acceptor_.local_endpoint();
+      return to_string(Address{bound.address().to_string(), bound.port()});
     } catch (const boost::system::system_error& error) {
       throw Error(ErrorCode::kUnavailable, fmt::format("cannot listen on {}: {}", address, error.code().message()));
     }

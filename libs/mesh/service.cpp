@@ -14,12 +14,12 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "mesh/address.h"
 #include "mesh/clock.h"
 #include "mesh/error.h"
 #include "mesh/grpc_health.h"
@@ -52,18 +52,9 @@ log::Format log_format(const std::string& name) {
   return log::Format::kAuto;
 }
 
-bool is_loopback(const std::string& address) {
-  std::string host = address.substr(0, address.rfind(':'));
-  if (host == "localhost") return true;
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  boost::system::error_code error;
-  const auto ip = asio::ip::make_address(host, error);
-  return !error && ip.is_loopback();
-}
-
 // Nothing here authenticates its callers by default, so that being reachable from other machines is a decision.
 void require_loopback(const ServiceSettings& settings, const std::string& address, const std::string& flag) {
-  if (settings.allow_remote || address.empty() || is_loopback(address)) return;
+  if (settings.allow_remote || address.empty() || is_loopback(parse_address(address))) return;
   throw Error(ErrorCode::kInvalidArgument,
               fmt::format("{} {} can be reached from other machines: set --allow-remote to allow that", flag, address),
               flag);
