@@ -64,7 +64,8 @@ std::string CompletionReply::usage_chunk(const ReplyUsage& usage) {
 
 std::string CompletionReply::whole(const ReplyPart& part, ReplyEnd end, const ReplyUsage& usage) {
   json::object reply = reply_head("text_completion", head_);
-  reply["choices"] = json::array{choice_json(part.output.content, logprobs_json(part.logprobs), json::value(finish_reason(end)))};
+  reply["choices"] =
+      json::array{choice_json(part.output.content, logprobs_json(part.logprobs), json::value(finish_reason(end)))};
   reply["usage"] = usage_json(usage);
   return json::serialize(reply);
 }

@@ -13,13 +13,13 @@ namespace bellwether::gateway {
 struct GenerationParameters {
   std::string model;
   // Absent ones take the model's defaults.
-  std::optional<double> temperature;
-  std::optional<double> top_p;
-  std::optional<uint32_t> top_k;  // 0 = all
-  std::optional<uint64_t> seed;
-  std::optional<uint32_t> max_tokens;
-  std::vector<std::string> stop;
-  std::vector<uint32_t> stop_token_ids;
+  std::optional<double> temperature = {};
+  std::optional<double> top_p = {};
+  std::optional<uint32_t> top_k = {};  // 0 = all
+  std::optional<uint64_t> seed = {};
+  std::optional<uint32_t> max_tokens = {};
+  std::vector<std::string> stop = {};
+  std::vector<uint32_t> stop_token_ids = {};
   bool ignore_eos = false;
   bool logprobs = false;
   uint32_t top_logprobs = 0;

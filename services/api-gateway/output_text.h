@@ -18,9 +18,9 @@
 namespace bellwether::gateway {
 
 struct OutputDelta {
-  std::string reasoning;
-  std::string content;
-  std::vector<text::ToolCall> tool_calls;  // with their ids
+  std::string reasoning = {};
+  std::string content = {};
+  std::vector<text::ToolCall> tool_calls = {};  // with their ids
 
   [[nodiscard]] bool empty() const { return reasoning.empty() && content.empty() && tool_calls.empty(); }
 };

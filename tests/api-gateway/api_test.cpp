@@ -1,0 +1,446 @@
+// The gateway over real HTTP and a real bus, with a scripted mesh behind it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <boost/json/parse.hpp>
+
+#include "gateway_fixture.h"
+
+namespace bellwether::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+namespace json = boost::json;
+
+constexpr v1::FinishReason kStop = v1::FINISH_REASON_STOP;
+constexpr v1::FinishReason kMore = v1::FINISH_REASON_UNSPECIFIED;
+
+class ApiTest : public GatewayTest {
+ protected:
+  static std::vector<uint32_t> encode(const std::string& text) {
+    static const gateway::ServedModel model = gateway::make_served_model(demo_card());
+    const auto ids = model.tokenizer.encode(text);
+    return {ids.begin(), ids.end()};
+  }
+  static std::vector<uint32_t> with_end(std::vector<uint32_t> ids) {
+    ids.push_back(1);
+    return ids;
+  }
+  // The next event with JSON in it.
+  static json::value next_chunk(HttpCall& call) {
+    for (;;) {
+      const auto event = call.next_event();
+      if (!event) throw std::runtime_error("the stream ended");
+      if (event->starts_with(":")) continue;
+      if (!event->starts_with("data: {")) throw std::runtime_error("not a chunk: " + *event);
+      return json::parse(event->substr(6));
+    }
+  }
+  static std::string error_message(HttpCall& call) {
+    return std::string(call.json().at("error").at("message").as_string());
+  }
+  // Skips keep-alives; expects the end of a stream.
+  static void expect_done(HttpCall& call) {
+    auto event = call.next_event();
+    while (event && event->starts_with(":")) event = call.next_event();
+    EXPECT_EQ(event, "data: [DONE]");
+    EXPECT_EQ(call.next_event(), std::nullopt);
+  }
+};
+
+TEST_F(ApiTest, ChatWithoutStream) {
+  start_with_head();
+  auto call = chat(R"(,"temperature":0,"seed":5,"max_tokens":50)");
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_EQ(std::vector<uint32_t>(request.prompt_ids().begin(), request.prompt_ids().end()),
+            encode("<｜begin▁of▁sentence｜><｜User｜>Hello<｜Assistant｜><think>\n"));
+  EXPECT_EQ(request.sampling().seed(), 5U);
+  EXPECT_EQ(request.max_tokens(), 50U);
+  const auto ids = with_end(encode("I wonder.\n</think>\n\nHello to you."));
+  script_->send("head-1", request, 0, ids, kStop);
+  EXPECT_EQ(call->status(), 200U);
+  EXPECT_EQ(call->header("content-type"), "application/json");
+  const json::value reply = call->json();
+  EXPECT_EQ(reply.at("object").as_string(), "chat.completion");
+  const json::value& message = reply.at("choices").at(0).at("message");
+  EXPECT_EQ(message.at("content").as_string(), "Hello to you.");
+  EXPECT_EQ(message.at("reasoning_content").as_string(), "I wonder.");
+  EXPECT_EQ(message.at("reasoning").as_string(), "I wonder.");
+  EXPECT_EQ(reply.at("choices").at(0).at("finish_reason").as_string(), "stop");
+  EXPECT_EQ(reply.at("usage").at("prompt_tokens"), request.prompt_ids_size());
+  EXPECT_EQ(reply.at("usage").at("completion_tokens"), ids.size());
+  EXPECT_EQ(reply.at("usage").at("prompt_tokens_details").at("cached_tokens"), 5);
+  EXPECT_THAT(
+      metrics(),
+      HasSubstr(R"(bellwether_gateway_requests_total{endpoint="/v1/chat/completions",model="nano",status="200"} 1)"));
+  EXPECT_THAT(metrics(), HasSubstr(R"(bellwether_gateway_time_to_first_token_seconds_count{model="nano"} 1)"));
+}
+
+TEST_F(ApiTest, ChatStreamEventByEvent) {
+  start_with_head();
+  auto call = chat(R"(,"stream":true,"stream_options":{"include_usage":true})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_EQ(call->status(), 200U);
+  EXPECT_THAT(call->header("content-type"), StartsWith("text/event-stream"));
+  EXPECT_EQ(next_chunk(*call).at("choices").at(0).at("delta").at("role").as_string(), "assistant");
+
+  const auto delta_of = [&](uint32_t index, const std::vector<uint32_t>& ids) {
+    script_->send("head-1", request, index, ids);
+    const json::value chunk = next_chunk(*call);
+    EXPECT_TRUE(chunk.at("usage").is_null());
+    return chunk.at("choices").at(0).at("delta");
+  };
+  const auto thought = encode("Hm");
+  const auto answer = encode("\n</think>\n\nYes");
+  EXPECT_EQ(delta_of(0, thought).at("reasoning_content").as_string(), "Hm");
+  EXPECT_EQ(delta_of(static_cast<uint32_t>(thought.size()), answer).at("content").as_string(), "Yes");
+  const auto index = static_cast<uint32_t>(thought.size() + answer.size());
+  script_->send("head-1", request, index, {1}, kStop);
+  EXPECT_EQ(next_chunk(*call).at("choices").at(0).at("finish_reason").as_string(), "stop");
+  const json::value usage = next_chunk(*call);
+  EXPECT_TRUE(usage.at("choices").as_array().empty());
+  EXPECT_EQ(usage.at("usage").at("completion_tokens"), index + 1);
+  expect_done(*call);
+}
+
+TEST_F(ApiTest, TokensThatOvertakeTheAnswerOfTheScheduler) {
+  start_with_head();
+  script_->set_answer([this](const v1::GenerateRequest& request) {
+    script_->send("head-0", request, 0, encode("another head that was tried before"));
+    script_->send("head-1", request, 0, encode("early"));
+    v1::GenerateReply reply;
+    reply.mutable_placed()->set_replica_id("head-1");
+    reply.mutable_placed()->set_epoch(1);
+    return reply;
+  });
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":"x"})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  script_->send("head-1", request, static_cast<uint32_t>(encode("early").size()), {1}, kStop);
+  EXPECT_EQ(call->json().at("choices").at(0).at("text").as_string(), "early");
+}
+
+TEST_F(ApiTest, DisorderOtherAttemptsAndOtherEpochsDoNotShow) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":"x","stream":true})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_EQ(call->status(), 200U);
+  const auto ids = encode("zero one two three");
+  ASSERT_GE(ids.size(), 4U);
+  script_->send("head-1", request, 0, encode("other epoch"), kMore, 2);
+  script_->send("head-1", request, 0, encode("other attempt"), kMore, 1, 2);
+  script_->send("head-2", request, 0, encode("other head"));
+  script_->send("head-1", request, 1, {ids.begin() + 1, ids.begin() + 3});
+  script_->send("head-1", request, 0, {ids[0]});
+  script_->send("head-1", request, 0, {ids[0], ids[1]});
+  script_->send("head-1", request, 3, with_end({ids.begin() + 3, ids.end()}), kStop);
+  std::string text;
+  for (;;) {
+    const json::value chunk = next_chunk(*call);
+    text += chunk.at("choices").at(0).at("text").as_string();
+    if (!chunk.at("choices").at(0).at("finish_reason").is_null()) break;
+  }
+  EXPECT_EQ(text, "zero one two three");
+  expect_done(*call);
+}
+
+TEST_F(ApiTest, LostTokensEndTheStreamWithAnError) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":"x","stream":true})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  const auto ids = encode("zero one two");
+  script_->send("head-1", request, 0, {ids[0]});
+  script_->send("head-1", request, 2, {ids.begin() + 2, ids.end()});
+  (void)next_chunk(*call);
+  const json::value chunk = next_chunk(*call);
+  EXPECT_THAT(std::string(chunk.at("error").at("message").as_string()), HasSubstr("from number 1 on were lost"));
+  expect_done(*call);
+  EXPECT_EQ(script_->cancels.wait().first, "head-1");
+  EXPECT_THAT(metrics(), HasSubstr(R"(bellwether_gateway_interruptions_total{reason="tokens_lost"} 1)"));
+}
+
+TEST_F(ApiTest, AClientThatLeavesCancelsAtTheHead) {
+  start_with_head();
+  for (const char* stream : {"true", "false"}) {
+    auto call = chat(std::string(",\"stream\":") + stream);
+    const v1::GenerateRequest request = script_->requests.wait();
+    script_->send("head-1", request, 0, encode("Hm"));
+    if (stream == std::string("true")) (void)next_chunk(*call);
+    call->leave();
+    const auto [replica, cancel] = script_->cancels.wait();
+    EXPECT_EQ(replica, "head-1");
+    EXPECT_EQ(cancel.request_id(), request.request_id());
+    EXPECT_EQ(cancel.attempt(), 1U);
+  }
+  EXPECT_THAT(metrics(), HasSubstr("bellwether_gateway_clients_gone_total 2"));
+}
+
+TEST_F(ApiTest, AClientThatLeavesBeforeItsRequestIsPlacedCancelsToo) {
+  gateway::GatewaySettings settings = quick_settings();
+  settings.placement_ms_max = 10'000;
+  start_with_head(settings);
+  HttpCall* waiting = nullptr;
+  std::promise<void> called;
+  script_->set_answer([&](const v1::GenerateRequest&) {
+    called.get_future().wait();
+    waiting->leave();
+    // Long enough for the gateway to see the connection end before it sees the answer; either order must work.
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    v1::GenerateReply reply;
+    reply.mutable_placed()->set_replica_id("head-1");
+    reply.mutable_placed()->set_epoch(1);
+    return reply;
+  });
+  auto call = chat();
+  waiting = call.get();
+  called.set_value();
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_EQ(script_->cancels.wait().second.request_id(), request.request_id());
+}
+
+TEST_F(ApiTest, AStopStringEndsTheTextAndCancels) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":"x","stop":["two"],"max_tokens":50})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  const auto ids = encode("one two three");
+  for (uint32_t i = 0; i < ids.size(); ++i) script_->send("head-1", request, i, {ids[i]});
+  const json::value reply = call->json();
+  EXPECT_EQ(reply.at("choices").at(0).at("text").as_string(), "one ");
+  EXPECT_EQ(reply.at("choices").at(0).at("finish_reason").as_string(), "stop");
+  EXPECT_LT(reply.at("usage").at("completion_tokens").as_int64(), static_cast<int64_t>(ids.size()));
+  EXPECT_EQ(script_->cancels.wait().second.request_id(), request.request_id());
+}
+
+TEST_F(ApiTest, AHeadThatFallsSilentEndsItsStreamsOnly) {
+  start_with_head();
+  auto doomed = chat(R"(,"stream":true)");
+  const v1::GenerateRequest first = script_->requests.wait();
+  EXPECT_EQ(doomed->status(), 200U);
+  script_->add_head("head-2");
+  auto safe = chat(R"(,"stream":true)");
+  const v1::GenerateRequest second = script_->requests.wait();
+  EXPECT_EQ(safe->status(), 200U);
+  (void)next_chunk(*doomed);
+  const auto begin = std::chrono::steady_clock::now();
+  script_->silence_head("head-1");
+  const json::value chunk = next_chunk(*doomed);
+  EXPECT_THAT(std::string(chunk.at("error").at("message").as_string()), HasSubstr("nothing was heard of it"));
+  EXPECT_EQ(chunk.at("error").at("code"), 503);
+  expect_done(*doomed);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
+
+  (void)next_chunk(*safe);
+  script_->send("head-2", second, 0, {1}, kStop);
+  EXPECT_EQ(next_chunk(*safe).at("choices").at(0).at("finish_reason").as_string(), "stop");
+}
+
+TEST_F(ApiTest, AFailedHeadEndsItsRequestsAtOnce) {
+  start_with_head();
+  auto call = chat();
+  (void)script_->requests.wait();
+  script_->set_phase("head-1", v1::REPLICA_PHASE_FAILED);
+  EXPECT_EQ(call->status(), 503U);
+  EXPECT_EQ(call->header("retry-after"), "1");
+  EXPECT_THAT(error_message(*call), HasSubstr("it has failed"));
+}
+
+TEST_F(ApiTest, AnErrorOfTheHeadReachesTheClient) {
+  start_with_head();
+  auto call = chat();
+  script_->send("head-1", script_->requests.wait(), 0, {}, v1::FINISH_REASON_ERROR);
+  EXPECT_EQ(call->status(), 500U);
+  EXPECT_THAT(error_message(*call), HasSubstr("the script says so"));
+}
+
+TEST_F(ApiTest, RefusalsBecomeTypedErrors) {
+  start_with_head();
+  struct Case {
+    v1::RefusalCode code;
+    uint32_t retry_after_ms;
+    unsigned status;
+    const char* retry_after;
+  };
+  for (const Case& each : {Case{v1::REFUSAL_CODE_OVERLOADED, 2500, 503, "3"},
+                           {v1::REFUSAL_CODE_NO_REPLICA, 0, 503, "1"},
+                           {v1::REFUSAL_CODE_DRAINING, 100, 503, "1"},
+                           {v1::REFUSAL_CODE_INVALID, 0, 400, ""}}) {
+    script_->set_answer([&](const v1::GenerateRequest&) {
+      v1::GenerateReply reply;
+      reply.mutable_refused()->set_code(each.code);
+      reply.mutable_refused()->set_message("not today");
+      reply.mutable_refused()->set_retry_after_ms(each.retry_after_ms);
+      return reply;
+    });
+    auto call = chat(R"(,"stream":true)");
+    EXPECT_EQ(call->status(), each.status);
+    EXPECT_EQ(call->header("retry-after"), each.retry_after);
+    EXPECT_EQ(error_message(*call), "not today");
+    (void)script_->requests.wait();
+  }
+  EXPECT_THAT(metrics(), HasSubstr(R"(bellwether_gateway_rejections_total{reason="overloaded"} 1)"));
+}
+
+TEST_F(ApiTest, ASchedulerThatDoesNotAnswerInTime) {
+  start_with_head();
+  script_->set_answer(nullptr);
+  auto call = chat();
+  EXPECT_EQ(call->status(), 503U);
+  EXPECT_EQ(call->header("retry-after"), "1");
+  // It may have passed the request on.
+  EXPECT_EQ(script_->cancels.wait().second.request_id(), script_->requests.wait().request_id());
+}
+
+TEST_F(ApiTest, ModelsThatAreNotThere) {
+  start_gateway();
+  auto early = chat();
+  EXPECT_EQ(early->status(), 503U);
+  EXPECT_EQ(early->header("retry-after"), "1");
+
+  script_->add_head("head-1");
+  wait_for_model();
+  auto unknown = post("/v1/chat/completions", R"({"model":"gpt-9","messages":[{"role":"user","content":"x"}]})");
+  EXPECT_EQ(unknown->status(), 404U);
+  EXPECT_EQ(unknown->json().at("error").at("param").as_string(), "model");
+  EXPECT_THAT(error_message(*unknown), HasSubstr("`gpt-9` does not exist; available: nano"));
+
+  script_->set_phase("head-1", v1::REPLICA_PHASE_STOPPED);
+  auto gone = chat();
+  EXPECT_EQ(gone->status(), 503U);
+  EXPECT_EQ(gone->header("retry-after"), "1");
+}
+
+TEST_F(ApiTest, BadBodiesAreAnsweredWith400) {
+  start_with_head();
+  auto malformed = post("/v1/chat/completions", "{nonsense");
+  EXPECT_EQ(malformed->status(), 400U);
+  EXPECT_TRUE(malformed->json().at("error").at("param").is_null());
+  auto field = post("/v1/chat/completions", R"({"model":"nano","messages":[{"role":"user","content":7}]})");
+  EXPECT_EQ(field->status(), 400U);
+  EXPECT_EQ(field->json().at("error").at("param").as_string(), "messages[0].content");
+  EXPECT_EQ(field->json().at("error").at("type").as_string(), "invalid_request_error");
+  auto large = post("/v1/completions", R"({"model":"nano","prompt":")" + std::string(400'000, 'x') + "\"}");
+  EXPECT_EQ(large->status(), 400U);
+  EXPECT_THAT(error_message(*large), HasSubstr("context holds 8192 tokens"));
+}
+
+TEST_F(ApiTest, RequestIds) {
+  start_with_head();
+  auto given = post("/v1/chat/completions", "{", {"X-Request-Id: mine-1"});
+  EXPECT_EQ(given->header("x-request-id"), "mine-1");
+  auto made = post("/v1/chat/completions", "{", {"X-Request-Id: not mine"});
+  EXPECT_THAT(made->header("x-request-id"), StartsWith("req-"));
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":"x","stream":true})", {"X-Request-Id: mine-2"});
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_THAT(request.request_id(), StartsWith("mine-2-"));
+  EXPECT_EQ(call->header("x-request-id"), "mine-2");
+  HttpCall models(gateway_->address(), "GET", "/v1/models");
+  EXPECT_THAT(models.header("x-request-id"), StartsWith("req-"));
+}
+
+TEST_F(ApiTest, Models) {
+  start_with_head();
+  HttpCall call(gateway_->address(), "GET", "/v1/models");
+  const json::value reply = call.json();
+  EXPECT_EQ(reply.at("object").as_string(), "list");
+  const json::value& model = reply.at("data").at(0);
+  EXPECT_EQ(model.at("id").as_string(), "nano");
+  EXPECT_EQ(model.at("object").as_string(), "model");
+  EXPECT_EQ(model.at("max_model_len"), 8192);
+}
+
+TEST_F(ApiTest, TheCardIsFetchedOnce) {
+  start_with_head();
+  for (int i = 0; i < 3; ++i) {
+    auto call = chat();
+    script_->send("head-1", script_->requests.wait(), 0, {1}, kStop);
+    EXPECT_EQ(call->status(), 200U);
+  }
+  EXPECT_EQ(script_->card_requests.size(), 1U);
+}
+
+TEST_F(ApiTest, SilentStreamsCarryKeepAlives) {
+  start_with_head();
+  auto call = chat(R"(,"stream":true)");
+  const v1::GenerateRequest request = script_->requests.wait();
+  (void)next_chunk(*call);
+  EXPECT_EQ(call->next_event(), ": keep-alive");
+  script_->send("head-1", request, 0, {1}, kStop);
+  EXPECT_EQ(next_chunk(*call).at("choices").at(0).at("finish_reason").as_string(), "stop");
+  expect_done(*call);
+}
+
+TEST_F(ApiTest, NothingWaitsForEver) {
+  gateway::GatewaySettings settings = quick_settings();
+  settings.first_token_ms_max = 200;
+  settings.token_gap_ms_max = 100;
+  start_with_head(settings);
+  auto never = chat();
+  EXPECT_EQ(never->status(), 504U);
+  EXPECT_THAT(error_message(*never), HasSubstr("first token did not come within 200 ms"));
+  (void)script_->requests.wait();
+  (void)script_->cancels.wait();
+  auto stuck = chat();
+  script_->send("head-1", script_->requests.wait(), 0, encode("Hm"));
+  EXPECT_EQ(stuck->status(), 504U);
+  EXPECT_THAT(error_message(*stuck), HasSubstr("no token came for 100 ms"));
+  (void)script_->cancels.wait();
+}
+
+TEST_F(ApiTest, StreamsAreBounded) {
+  gateway::GatewaySettings settings = quick_settings();
+  settings.streams_max = 1;
+  start_with_head(settings);
+  auto first = chat();
+  const v1::GenerateRequest request = script_->requests.wait();
+  auto second = chat();
+  EXPECT_EQ(second->status(), 503U);
+  EXPECT_EQ(second->header("retry-after"), "1");
+  script_->send("head-1", request, 0, {1}, kStop);
+  EXPECT_EQ(first->status(), 200U);
+}
+
+TEST_F(ApiTest, Logprobs) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":"x","logprobs":1})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  script_->send("head-1", request, 0, with_end(encode("one two")), kStop);
+  const json::value logprobs = call->json().at("choices").at(0).at("logprobs");
+  EXPECT_EQ(logprobs.at("tokens").as_array().size(), encode("one two").size());
+  EXPECT_EQ(logprobs.at("token_logprobs").at(0).to_number<double>(), -0.5);
+}
+
+TEST_F(ApiTest, ShutdownLetsStreamsFinish) {
+  start_with_head();
+  auto call = chat(R"(,"stream":true)");
+  const v1::GenerateRequest request = script_->requests.wait();
+  (void)next_chunk(*call);
+  gateway_->begin_stop();
+  unsigned status = 0;
+  while ((status = post("/v1/completions", "{")->status()) == 400U) {
+  }
+  EXPECT_EQ(status, 503U);
+  script_->send("head-1", request, 0, {1}, kStop);
+  EXPECT_EQ(next_chunk(*call).at("choices").at(0).at("finish_reason").as_string(), "stop");
+  expect_done(*call);
+  EXPECT_EQ(gateway_->stop(), 0);
+}
+
+TEST_F(ApiTest, ShutdownEndsWhatDoesNotFinish) {
+  gateway_ = std::make_unique<RunningGateway>(nats_->url(), quick_settings(), 800);
+  script_->add_head("head-1");
+  wait_for_model();
+  auto call = chat(R"(,"stream":true)");
+  (void)script_->requests.wait();
+  (void)next_chunk(*call);
+  gateway_->begin_stop();
+  const json::value chunk = next_chunk(*call);
+  EXPECT_THAT(std::string(chunk.at("error").at("message").as_string()), HasSubstr("shutting down"));
+  EXPECT_EQ(gateway_->stop(), 0);
+}
+
+}  // namespace
+}  // namespace bellwether::testing

@@ -1,0 +1,322 @@
+// Bodies of requests: what is taken, what is refused, and in which words.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ostream>
+#include <string>
+
+#include "api-gateway/chat_request.h"
+#include "api-gateway/completion_request.h"
+#include "mesh/error.h"
+
+namespace bellwether::gateway {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct BadBody {
+  const char* body;
+  const char* param;
+  const char* message;  // a part of it
+};
+
+std::ostream& operator<<(std::ostream& out, const BadBody& bad) {
+  return out << bad.body;
+}
+
+void expect_refused(const BadBody& bad, const std::function<void()>& parse) {
+  try {
+    parse();
+    FAIL() << "accepted: " << bad.body;
+  } catch (const mesh::Error& error) {
+    EXPECT_EQ(error.code(), mesh::ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error.field(), bad.param) << bad.body;
+    EXPECT_THAT(error.what(), HasSubstr(bad.message)) << bad.body;
+  }
+}
+
+// `more` is added to a body that is fine.
+std::string chat_body(const std::string& more, const std::string& messages = R"([{"role":"user","content":"Hi"}])") {
+  return R"({"model":"nano","messages":)" + messages + (more.empty() ? "" : "," + more) + "}";
+}
+
+ChatRequest parse_chat(const std::string& body) {
+  return parse_chat_request(body, 8);
+}
+CompletionRequest parse_completion(const std::string& body) {
+  return parse_completion_request(body, 100);
+}
+
+class BadChatBody : public ::testing::TestWithParam<BadBody> {};
+TEST_P(BadChatBody, IsRefused) {
+  expect_refused(GetParam(), [] { (void)parse_chat(GetParam().body); });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Whole, BadChatBody,
+    ::testing::Values(BadBody{"", "", "not valid JSON"}, BadBody{"{", "", "not valid JSON"},
+                      BadBody{"{} {}", "", "not valid JSON"}, BadBody{"[]", "", "must be a JSON object"},
+                      BadBody{"\"text\"", "", "must be a JSON object"},
+                      BadBody{"{\"model\":\"\xff\"}", "", "not valid JSON"},
+                      BadBody{R"({"model":"\ud800"})", "", "not valid JSON"},
+                      BadBody{R"({"messages":[]})", "model", "is required"},
+                      BadBody{R"({"model":null,"messages":[]})", "model", "is required"},
+                      BadBody{R"({"model":"","messages":[]})", "model", "must not be empty"},
+                      BadBody{R"({"model":7,"messages":[]})", "model", "must be a string"},
+                      BadBody{R"({"model":"m"})", "messages", "is required"},
+                      BadBody{R"({"model":"m","messages":{}})", "messages", "must be an array"},
+                      BadBody{R"({"model":"m","messages":[]})", "messages", "must not be empty"},
+                      BadBody{R"({"model":"m","messages":[1,2,3,4,5,6,7,8,9]})", "messages", "at most 8"},
+                      BadBody{R"({"model":"m","messages":["hi"]})", "messages[0]", "must be an object"}));
+
+struct BadPart {
+  const char* text;
+  const char* param;
+  const char* message;
+};
+std::ostream& operator<<(std::ostream& out, const BadPart& bad) {
+  return out << bad.text;
+}
+
+class BadMessages : public ::testing::TestWithParam<BadPart> {};
+TEST_P(BadMessages, AreRefused) {
+  const BadPart& bad = GetParam();
+  const std::string body = chat_body("", bad.text);
+  expect_refused({body.c_str(), bad.param, bad.message}, [&] { (void)parse_chat(body); });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadMessages,
+    ::testing::Values(
+        BadPart{R"([{"content":"x"}])", "messages[0].role", "is required"},
+        BadPart{R"([{"role":"poet","content":"x"}])", "messages[0].role", "must be one of"},
+        BadPart{R"([{"role":"user","content":"x"},{"role":"user"}])", "messages[1].content", "is required"},
+        BadPart{R"([{"role":"user","content":null}])", "messages[0].content", "is required"},
+        BadPart{R"([{"role":"user","content":5}])", "messages[0].content", "must be a string or an array"},
+        BadPart{R"([{"role":"user","content":["x"]}])", "messages[0].content[0]", "must be an object"},
+        BadPart{R"([{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}])",
+                "messages[0].content[0].type", "\"image_url\"; only \"text\""},
+        BadPart{R"([{"role":"user","content":[{"type":"text"}]}])", "messages[0].content[0].text", "is required"},
+        BadPart{R"([{"role":"user","content":[{"text":"x"}]}])", "messages[0].content[0].type", "is required"},
+        BadPart{R"([{"role":"user","content":"x","tool_calls":[]}])", "messages[0].tool_calls", "only allowed"},
+        BadPart{R"([{"role":"assistant"}])", "messages[0].content", "is required"},
+        BadPart{R"([{"role":"assistant","tool_calls":[{}]}])", "messages[0].tool_calls[0].function", "is required"},
+        BadPart{R"([{"role":"assistant","tool_calls":[{"type":"x"}]}])", "messages[0].tool_calls[0].type", "must be"},
+        BadPart{R"([{"role":"assistant","tool_calls":[{"function":{}}]}])", "messages[0].tool_calls[0].function.name",
+                "is required"},
+        BadPart{R"([{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}}]}])",
+                "messages[0].tool_calls[0].function.arguments", "must be a string"},
+        BadPart{R"([{"role":"tool","content":"x","tool_call_id":3}])", "messages[0].tool_call_id", "must be a string"},
+        BadPart{R"([{"role":"assistant","content":"x","reasoning_content":[]}])", "messages[0].reasoning_content",
+                "must be a string"}));
+
+class BadParameter : public ::testing::TestWithParam<BadPart> {};
+TEST_P(BadParameter, IsRefused) {
+  const BadPart& bad = GetParam();
+  const std::string body = chat_body(bad.text);
+  expect_refused({body.c_str(), bad.param, bad.message}, [&] { (void)parse_chat(body); });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ranges, BadParameter,
+    ::testing::Values(
+        BadPart{R"("temperature":-0.1)", "temperature", "from 0 to 2"},
+        BadPart{R"("temperature":2.1)", "temperature", "from 0 to 2"},
+        BadPart{R"("temperature":"hot")", "temperature", "must be a number"},
+        BadPart{R"("temperature":true)", "temperature", "must be a number"},
+        BadPart{R"("top_p":0)", "top_p", "larger than 0"}, BadPart{R"("top_p":1.01)", "top_p", "from 0 to 1"},
+        BadPart{R"("top_k":-2)", "top_k", "whole number from -1"}, BadPart{R"("top_k":1.5)", "top_k", "whole number"},
+        BadPart{R"("top_k":99999999999)", "top_k", "whole number"}, BadPart{R"("seed":"x")", "seed", "whole number"},
+        BadPart{R"("seed":18446744073709551615)", "seed", "whole number"},
+        BadPart{R"("max_tokens":0)", "max_tokens", "from 1"}, BadPart{R"("max_tokens":-1)", "max_tokens", "from 1"},
+        BadPart{R"("max_completion_tokens":0)", "max_completion_tokens", "from 1"},
+        BadPart{R"("max_tokens":1e300)", "max_tokens", "whole number"},
+        BadPart{R"("stop":7)", "stop", "a string or an array"}, BadPart{R"("stop":"")", "stop", "must not be empty"},
+        BadPart{R"("stop":["a",7])", "stop[1]", "must be a string"},
+        BadPart{R"("stop":["a",""])", "stop[1]", "must not be empty"},
+        BadPart{R"("stop":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17])", "stop", "at most 16"},
+        BadPart{R"("stop_token_ids":[-1])", "stop_token_ids[0]", "must be a token id"},
+        BadPart{R"("stop_token_ids":"1")", "stop_token_ids", "must be an array"},
+        BadPart{R"("logprobs":5)", "logprobs", "true or false"},
+        BadPart{R"("top_logprobs":3)", "top_logprobs", "only allowed when `logprobs`"},
+        BadPart{R"("logprobs":true,"top_logprobs":21)", "top_logprobs", "from 0 to 20"},
+        BadPart{R"("stream":"yes")", "stream", "true or false"},
+        BadPart{R"("stream_options":{"include_usage":true})", "stream_options", "only allowed when `stream`"},
+        BadPart{R"("stream":true,"stream_options":[])", "stream_options", "must be an object"},
+        BadPart{R"("stream":true,"stream_options":{"include_usage":1})", "stream_options.include_usage",
+                "true or false"},
+        BadPart{R"("stream":true,"stream_options":{"continuous_usage_stats":true})",
+                "stream_options.continuous_usage_stats", "not supported"},
+        BadPart{R"("ignore_eos":1)", "ignore_eos", "true or false"},
+        BadPart{R"("priority":"high")", "priority", "whole number"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    NotHonouredYet, BadParameter,
+    ::testing::Values(
+        BadPart{R"("n":2)", "n", "other than 1 is not supported"}, BadPart{R"("best_of":3)", "best_of", "other than 1"},
+        BadPart{R"("frequency_penalty":0.5)", "frequency_penalty", "other than 0"},
+        BadPart{R"("presence_penalty":-1)", "presence_penalty", "other than 0"},
+        BadPart{R"("repetition_penalty":1.1)", "repetition_penalty", "other than 1"},
+        BadPart{R"("min_p":0.1)", "min_p", "other than 0"}, BadPart{R"("min_tokens":3)", "min_tokens", "other than 0"},
+        BadPart{R"("logit_bias":{"50":1})", "logit_bias", "not supported"},
+        BadPart{R"("use_beam_search":true)", "use_beam_search", "other than false"},
+        BadPart{R"("bad_words":["x"])", "bad_words", "not supported"},
+        BadPart{R"("skip_special_tokens":false)", "skip_special_tokens", "other than true"},
+        BadPart{R"("prompt_logprobs":1)", "prompt_logprobs", "not supported"},
+        BadPart{R"("structured_outputs":{"regex":"a"})", "structured_outputs", "not supported"},
+        BadPart{R"("guided_json":{})", "guided_json", "not supported"},
+        BadPart{R"("response_format":{"type":"json_object"})", "response_format", "other than"},
+        BadPart{R"("response_format":"json")", "response_format", "must be an object"},
+        BadPart{R"("response_format":{})", "response_format.type", "is required"},
+        BadPart{R"("functions":[])", "functions", "not supported"}, BadPart{R"("audio":{})", "audio", "not supported"},
+        BadPart{R"("modalities":["text","audio"])", "modalities", "other than"},
+        BadPart{R"("reasoning_effort":"high")", "reasoning_effort", "not supported"},
+        BadPart{R"("include_reasoning":false)", "include_reasoning", "other than true"},
+        BadPart{R"("chat_template":"x")", "chat_template", "not supported"},
+        BadPart{R"("chat_template_kwargs":{"enable_thinking":false})", "chat_template_kwargs", "not supported"},
+        BadPart{R"("continue_final_message":true)", "continue_final_message", "other than false"},
+        BadPart{R"("echo":true)", "echo", "other than false"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Tools, BadParameter,
+    ::testing::Values(
+        BadPart{R"("tools":{})", "tools", "must be an array"},
+        BadPart{R"("tools":[{}])", "tools[0].type", "is required"},
+        BadPart{R"("tools":[{"type":"code"}])", "tools[0].type", "must be \"function\""},
+        BadPart{R"("tools":[{"type":"function"}])", "tools[0].function", "is required"},
+        BadPart{R"("tools":[{"type":"function","function":{"name":""}}])", "tools[0].function.name",
+                "must not be empty"},
+        BadPart{R"("tools":[{"type":"function","function":{"name":"a b"}}])", "tools[0].function.name", "1 to 64"},
+        BadPart{R"("tools":[{"type":"function","function":{"name":"f","parameters":[]}}])",
+                "tools[0].function.parameters", "must be an object"},
+        BadPart{R"("tools":[{"type":"function","function":{"name":"f","strict":true}}])", "tools[0].function.strict",
+                "other than false"},
+        BadPart{R"("tool_choice":"auto")", "tool_choice", "only allowed when `tools`"},
+        BadPart{R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required")", "tool_choice",
+                "other than"},
+        BadPart{R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function"})",
+                "tool_choice", "other than"},
+        BadPart{R"("parallel_tool_calls":false)", "parallel_tool_calls", "other than true"}));
+
+TEST(ChatRequest, DeepNestingIsRefused) {
+  const std::string deep = std::string(200, '[') + std::string(200, ']');
+  const std::string body = chat_body("\"x\":" + deep);
+  expect_refused({body.c_str(), "", "nests deeper"}, [&] { (void)parse_chat(body); });
+}
+
+TEST(ChatRequest, EverythingThatIsHonouredIsRead) {
+  const ChatRequest request = parse_chat(chat_body(
+      R"("temperature":0.5,"top_p":0.9,"top_k":-1,"seed":-3,"max_tokens":10,"max_completion_tokens":20,
+         "stop":["a","bb"],"stop_token_ids":[4],"ignore_eos":true,"logprobs":true,"top_logprobs":2,"priority":-1,
+         "stream":true,"stream_options":{"include_usage":true},"add_generation_prompt":false)"));
+  const GenerationParameters& parameters = request.parameters;
+  EXPECT_EQ(parameters.model, "nano");
+  EXPECT_EQ(parameters.temperature, 0.5);
+  EXPECT_EQ(parameters.top_p, 0.9);
+  EXPECT_EQ(parameters.top_k, 0U);
+  EXPECT_EQ(parameters.seed, static_cast<uint64_t>(-3));
+  EXPECT_EQ(parameters.max_tokens, 20U);
+  EXPECT_THAT(parameters.stop, ElementsAre("a", "bb"));
+  EXPECT_THAT(parameters.stop_token_ids, ElementsAre(4U));
+  EXPECT_TRUE(parameters.ignore_eos);
+  EXPECT_TRUE(parameters.logprobs);
+  EXPECT_EQ(parameters.top_logprobs, 2U);
+  EXPECT_EQ(parameters.priority, -1);
+  EXPECT_TRUE(parameters.stream);
+  EXPECT_TRUE(parameters.include_usage);
+  EXPECT_FALSE(request.conversation.add_generation_prompt);
+}
+
+TEST(ChatRequest, ValuesThatAskForNothingAndUnknownFieldsAreAccepted) {
+  const ChatRequest request = parse_chat(chat_body(
+      R"("n":1,"best_of":1.0,"frequency_penalty":0,"presence_penalty":0.0,"logit_bias":{},"logit_bias":null,"min_p":0,
+         "response_format":{"type":"text"},"user":"u","store":true,"metadata":{"a":"b"},"service_tier":"auto",
+         "tool_choice":"none","parallel_tool_calls":true,"modalities":["text"],"echo":false,"temperature":null,
+         "something_new":[1],"stop":null)"));
+  EXPECT_FALSE(request.parameters.temperature.has_value());
+  EXPECT_FALSE(request.parameters.max_tokens.has_value());
+  EXPECT_FALSE(request.parameters.stream);
+  EXPECT_TRUE(request.parameters.stop.empty());
+}
+
+TEST(ChatRequest, MessagesOfAllRoles) {
+  const ChatRequest request = parse_chat(chat_body("", R"([
+      {"role":"developer","content":"Be brief.","name":"boss"},
+      {"role":"user","content":[{"type":"text","text":"Hello"},{"type":"text","text":"world"}]},
+      {"role":"assistant","content":null,"reasoning_content":"Hm.",
+       "tool_calls":[{"id":"call-1","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]},
+      {"role":"tool","tool_call_id":"call-1","content":"42"},
+      {"role":"assistant","content":""}])"));
+  const auto& messages = request.conversation.messages;
+  ASSERT_EQ(messages.size(), 5U);
+  EXPECT_EQ(messages[0].role, text::Role::kSystem);
+  EXPECT_EQ(messages[1].content, "Hello\nworld");
+  EXPECT_EQ(messages[2].content, "");
+  ASSERT_EQ(messages[2].tool_calls.size(), 1U);
+  EXPECT_EQ(messages[2].tool_calls[0].id, "call-1");
+  EXPECT_EQ(messages[2].tool_calls[0].name, "f");
+  EXPECT_EQ(messages[2].tool_calls[0].arguments, "{\"a\": 1}");
+  EXPECT_EQ(messages[3].role, text::Role::kTool);
+  EXPECT_EQ(messages[3].content, "42");
+}
+
+TEST(ChatRequest, ToolChoiceNoneLeavesToolsOut) {
+  const std::string tools = R"("tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}])";
+  EXPECT_EQ(parse_chat(chat_body(tools)).conversation.tools.size(), 1U);
+  EXPECT_EQ(parse_chat(chat_body(tools + R"(,"tool_choice":"auto")")).conversation.tools.size(), 1U);
+  EXPECT_EQ(parse_chat(chat_body(tools + R"(,"tool_choice":"none")")).conversation.tools.size(), 0U);
+}
+
+class BadCompletion : public ::testing::TestWithParam<BadBody> {};
+TEST_P(BadCompletion, IsRefused) {
+  expect_refused(GetParam(), [] { (void)parse_completion(GetParam().body); });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadCompletion,
+    ::testing::Values(BadBody{R"({"model":"m"})", "prompt", "is required"},
+                      BadBody{R"({"model":"m","prompt":""})", "prompt", "must not be empty"},
+                      BadBody{R"({"model":"m","prompt":[]})", "prompt", "must not be empty"},
+                      BadBody{R"({"model":"m","prompt":[[]]})", "prompt[0]", "must not be empty"},
+                      BadBody{R"({"model":"m","prompt":[""]})", "prompt[0]", "must not be empty"},
+                      BadBody{R"({"model":"m","prompt":["a","b"]})", "prompt", "more than one element"},
+                      BadBody{R"({"model":"m","prompt":[[1],[2]]})", "prompt", "more than one element"},
+                      BadBody{R"({"model":"m","prompt":{}})", "prompt", "a string or an array"},
+                      BadBody{R"({"model":"m","prompt":[true]})", "prompt[0]", "a string or an array"},
+                      BadBody{R"({"model":"m","prompt":[1,-2]})", "prompt[1]", "must be a token id"},
+                      BadBody{R"({"model":"m","prompt":[1,2.5]})", "prompt[1]", "must be a token id"},
+                      BadBody{R"({"model":"m","prompt":[1,4294967296]})", "prompt[1]", "must be a token id"},
+                      BadBody{R"({"model":"m","prompt":[1,"x"]})", "prompt[1]", "must be a token id"},
+                      BadBody{R"({"model":"m","prompt":"x","logprobs":6})", "logprobs", "from 0 to 5"},
+                      BadBody{R"({"model":"m","prompt":"x","logprobs":true})", "logprobs", "whole number"},
+                      BadBody{R"({"model":"m","prompt":"x","suffix":"y"})", "suffix", "not supported"},
+                      BadBody{R"({"model":"m","prompt":"x","echo":true})", "echo", "other than false"},
+                      BadBody{R"({"model":"m","prompt":"x","max_tokens":0})", "max_tokens", "from 1"}));
+
+TEST(CompletionRequest, PromptsOfAllKinds) {
+  const auto prompt = [](const std::string& json) {
+    return parse_completion(R"({"model":"m","prompt":)" + json + "}").prompt;
+  };
+  EXPECT_EQ(std::get<std::string>(prompt("\"Hello\"")), "Hello");
+  EXPECT_EQ(std::get<std::string>(prompt("[\"Hello\"]")), "Hello");
+  EXPECT_THAT(std::get<std::vector<text::TokenId>>(prompt("[1,2,3]")), ElementsAre(1, 2, 3));
+  EXPECT_THAT(std::get<std::vector<text::TokenId>>(prompt("[[1,2,3]]")), ElementsAre(1, 2, 3));
+}
+
+TEST(CompletionRequest, TooManyIds) {
+  std::string ids = "1";
+  for (int i = 0; i < 100; ++i) ids += ",1";
+  const std::string body = R"({"model":"m","prompt":[)" + ids + "]}";
+  expect_refused({body.c_str(), "prompt", "more tokens"}, [&] { (void)parse_completion(body); });
+}
+
+TEST(CompletionRequest, Defaults) {
+  const CompletionRequest request = parse_completion(R"({"model":"m","prompt":"x","logprobs":0})");
+  EXPECT_EQ(request.parameters.max_tokens, 16U);
+  EXPECT_TRUE(request.parameters.logprobs);
+  EXPECT_EQ(request.parameters.top_logprobs, 0U);
+}
+
+}  // namespace
+}  // namespace bellwether::gateway
