@@ -2,8 +2,9 @@
 //
 // A head answers at once, without waiting for the step that is being computed, which on a large model can take longer
 // than a scheduler is willing to wait. It can, because everything the engine's own verdict depends on is known outside
-// its thread: sizes that never change, and the number of live requests, which only this side raises. A request taken
-// here is therefore one the engine will take, if not now then when a sequence before it leaves.
+// its thread: sizes that never change, and the number of live requests, which only this side raises and which here is
+// never less than the engine's. So what is taken here the engine takes, too. (The reverse does not hold for one token:
+// where the KV cache is smaller than the context, the engine finds room for prompt and output of one token more.)
 #pragma once
 
 #include <cstddef>
@@ -23,9 +24,9 @@ inline constexpr int kStopIdsMax = 1024;
 inline constexpr uint32_t kRetryAfterMs = 1000;
 
 struct AdmissionFacts {
-  std::string model;  // the name served
+  std::string model = {};  // the name served
   v1::ReplicaPhase phase = v1::REPLICA_PHASE_READY;
-  ModelFacts limits;
+  ModelFacts limits = {};
   int64_t requests_live = 0;  // taken and not yet out of the engine
   uint64_t now_unix_ms = 0;
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -116,47 +115,21 @@ class EngineThread::Shared : public std::enable_shared_from_this<Shared> {
 
 namespace {
 
-// The sequences that wait for room in the engine, and the commands applied to both.
-class Intake {
- public:
-  explicit Intake(engine::Engine& engine) : engine_(engine) {}
-
-  void apply(std::vector<EngineCommand> commands, EngineReport& report) {
-    for (EngineCommand& command : commands) {
-      if (auto* admit = std::get_if<Admit>(&command)) {
-        held_.push_back(std::move(admit->request));
-      } else {
-        cancel(std::get<Cancel>(command).sequence, report);
-      }
-    }
-    admit_held(report);
+void apply(EngineCommand command, engine::Engine& engine, EngineReport& report) {
+  if (const auto* cancel = std::get_if<Cancel>(&command)) {
+    engine.cancel(cancel->sequence);
+    report.cancelled.push_back(cancel->sequence);
+    return;
   }
-
- private:
-  void cancel(engine::SequenceId sequence, EngineReport& report) {
-    const size_t erased = std::erase_if(held_, [&](const auto& request) { return request.id == sequence; });
-    if (erased == 0) engine_.cancel(sequence);
-    report.cancelled.push_back(sequence);
+  auto& request = std::get<Admit>(command).request;
+  const engine::SequenceId id = request.id;
+  std::string reason;
+  if (engine.admit(std::move(request), &reason) == engine::Admission::kAdmitted) {
+    report.admitted.push_back(id);
+  } else {
+    report.rejected.push_back({.sequence = id, .reason = std::move(reason)});
   }
-
-  void admit_held(EngineReport& report) {
-    while (!held_.empty()) {
-      std::string reason;
-      const engine::SequenceId id = held_.front().id;
-      const engine::Admission verdict = engine_.admit(held_.front(), &reason);
-      if (verdict == engine::Admission::kFull) return;
-      held_.pop_front();
-      if (verdict == engine::Admission::kAdmitted) {
-        report.admitted.push_back(id);
-      } else {
-        report.rejected.push_back({.sequence = id, .reason = std::move(reason)});
-      }
-    }
-  }
-
-  engine::Engine& engine_;
-  std::deque<engine::SequenceRequest> held_;
-};
+}
 
 }  // namespace
 
@@ -211,11 +184,10 @@ void EngineThread::run(const std::shared_ptr<Shared>& shared, const Loader& load
 }
 
 void EngineThread::serve(Shared& shared, engine::Engine& engine) {
-  Intake intake(engine);
   while (auto commands = shared.wait_for_work(engine.has_work())) {
     EngineReport report;
     const bool commanded = !commands->empty();
-    intake.apply(std::move(*commands), report);
+    for (EngineCommand& command : *commands) apply(std::move(command), engine, report);
     if (engine.has_work() && shared.may_step()) {
       report.step = engine.step();
       report.stepped = true;

@@ -4,12 +4,12 @@
 // two exchange messages: admissions and cancellations go in and are applied between steps, one report comes out after
 // each step. The thread sleeps while there is nothing to do.
 //
-// Order: a sequence's `admitted` comes before its outputs, and nothing about it after its `cancelled`, its `rejected`
-// or its finish. A cancelled sequence that finished meanwhile is reported as both, the finish first.
+// Order: commands are applied in theirs. A sequence's `admitted` comes before its outputs, and nothing about it after
+// its `cancelled`, its `rejected` or its finish. A cancelled sequence that finished meanwhile is reported as both, the
+// finish first.
 //
-// What waits is bounded by the caller: it keeps at most ModelFacts::sequences_max + waiting_max sequences live, plus
-// one for each that it has cancelled and that has not been reported yet. Sequences which the engine has no room for
-// wait here, in their order.
+// What waits is bounded by the caller: it keeps at most as many sequences live as the engine takes (admission.h), and
+// cancels each once.
 #pragma once
 
 #include <functional>
@@ -34,7 +34,7 @@ struct EngineReport {
     std::string reason;
   };
   std::vector<engine::SequenceId> admitted;
-  std::vector<Rejection> rejected;  // the engine will never take them
+  std::vector<Rejection> rejected;  // the engine does not take them
   std::vector<engine::SequenceId> cancelled;
   bool stepped = false;
   engine::StepReport step;

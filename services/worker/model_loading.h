@@ -15,7 +15,7 @@ namespace bellwether::worker {
 // What does not change while an engine lives. The engine itself belongs to its thread; these may be read anywhere.
 struct ModelFacts {
   int64_t vocab_size = 0;
-  std::vector<int32_t> eos_ids;
+  std::vector<int32_t> eos_ids = {};
   int64_t sequences_max = 0;
   int64_t waiting_max = 0;
   int64_t kv_blocks_total = 0;

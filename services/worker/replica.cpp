@@ -101,12 +101,12 @@ void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
       subjects::card(identity_.model),
       [this](const v1::CardRequest& request, const mesh::BusMessage& message) { on_card_request(request, message); },
       subjects::kCardQueue);
-  log::info("ready", {{"model", identity_.model},
-                      {"replica_id", identity_.replica_id},
-                      {"took_ms", mesh::unix_ms_now() - identity_.started_unix_ms},
-                      {"kv_blocks", facts_.kv_blocks_total},
-                      {"context_tokens_max", facts_.context_tokens_max},
-                      {"sequences_max", facts_.sequences_max}});
+  log::info("model loaded", {{"model", identity_.model},
+                             {"replica_id", identity_.replica_id},
+                             {"took_ms", mesh::unix_ms_now() - identity_.started_unix_ms},
+                             {"kv_blocks", facts_.kv_blocks_total},
+                             {"context_tokens_max", facts_.context_tokens_max},
+                             {"sequences_max", facts_.sequences_max}});
   service_.set_ready(true);
   set_phase(v1::REPLICA_PHASE_READY);
 }

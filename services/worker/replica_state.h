@@ -13,12 +13,12 @@ namespace bellwether::worker {
 
 // Who the replica is; fixed for the process.
 struct Identity {
-  std::string replica_id;
+  std::string replica_id = {};
   uint64_t epoch = 0;
-  std::string model;
-  std::string device;
-  std::string host;
-  std::string metrics_address;
+  std::string model = {};
+  std::string device = {};
+  std::string host = {};
+  std::string metrics_address = {};
   uint64_t started_unix_ms = 0;
 };
 
@@ -26,10 +26,10 @@ struct Identity {
 struct Condition {
   v1::ReplicaPhase phase = v1::REPLICA_PHASE_LOADING;
   double loading_progress = 0;
-  std::string failure;
-  std::string card_digest;
-  v1::Capacity capacity;
-  v1::Load load;
+  std::string failure = {};
+  std::string card_digest = {};
+  v1::Capacity capacity = {};
+  v1::Load load = {};
   uint64_t steps = 0;
 };
 

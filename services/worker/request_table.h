@@ -15,18 +15,18 @@
 namespace bellwether::worker {
 
 struct LiveRequest {
-  std::string request_id;
+  std::string request_id = {};
   uint32_t attempt = 0;
-  std::string gateway_id;
+  std::string gateway_id = {};
   engine::SequenceId sequence = 0;
   int64_t prompt_tokens = 0;
   int64_t output_tokens_given = 0;  // by earlier attempts
   int64_t output_tokens = 0;        // those and what this attempt generated
-  mesh::TimePoint arrived;
-  mesh::TimePoint token_last;  // when the last token came; unset before the first
-  bool token_seen = false;     // this attempt has generated one
-  bool in_engine = false;      // the engine has admitted it
-  bool cancelled = false;      // nobody wants to hear of it; it leaves the engine shortly
+  mesh::TimePoint arrived = {};
+  mesh::TimePoint token_last = {};  // when the last token came; unset before the first
+  bool token_seen = false;          // this attempt has generated one
+  bool in_engine = false;           // the engine has admitted it
+  bool cancelled = false;           // nobody wants to hear of it; it leaves the engine shortly
 };
 
 enum class Acquaintance {

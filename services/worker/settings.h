@@ -11,9 +11,9 @@ namespace bellwether::worker {
 
 // Names follow vLLM's where the meaning is the same.
 struct WorkerSettings {
-  std::string model;              // folder
-  std::string served_model_name;  // empty = the folder's name
-  std::string replica_id;         // empty = made up from the model's name
+  std::string model = {};              // folder
+  std::string served_model_name = {};  // empty = the folder's name
+  std::string replica_id = {};         // empty = made up from the model's name
   std::string device = "cpu";
   std::string load_format = "auto";
   std::string chat_format = "deepseek-r1";

@@ -1,0 +1,162 @@
+#include "worker/model_card.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "mesh/error.h"
+#include "mesh/ids.h"
+
+namespace bellwether::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class ModelFolder : public ::testing::Test {
+ protected:
+  void SetUp() override { fs::create_directories(folder_); }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void write(const std::string& name, const std::string& content) const { std::ofstream(folder_ / name) << content; }
+
+  std::string refusal(bool tokenizer_required) const {
+    try {
+      (void)read_card_files(folder_, tokenizer_required);
+    } catch (const mesh::Error& error) {
+      EXPECT_EQ(error.code(), mesh::ErrorCode::kInvalidArgument);
+      return error.what();
+    }
+    return "";
+  }
+
+  fs::path folder_ = fs::temp_directory_path() / mesh::random_id("bellwether-card");
+};
+
+TEST_F(ModelFolder, IsReadAsItIs) {
+  write("config.json", "{\"a\":1}");
+  write("generation_config.json", "{}");
+  write("tokenizer.json", "{\"model\":\"\\u00e9\"}\n");
+  write("tokenizer_config.json", "{\"b\":2}");
+  const v1::ModelCard card = read_card_files(folder_, true);
+  EXPECT_EQ(card.config_json(), "{\"a\":1}");
+  EXPECT_EQ(card.generation_config_json(), "{}");
+  EXPECT_EQ(card.tokenizer_json(), "{\"model\":\"\\u00e9\"}\n");
+  EXPECT_EQ(card.tokenizer_config_json(), "{\"b\":2}");
+  EXPECT_GT(card.created_unix_s(), 1'700'000'000u);
+}
+
+TEST_F(ModelFolder, NeedsNoTokenizerForMadeUpWeights) {
+  write("config.json", "{}");
+  EXPECT_EQ(read_card_files(folder_, false).tokenizer_json(), "");
+  EXPECT_THAT(refusal(true), HasSubstr("tokenizer.json"));
+}
+
+TEST_F(ModelFolder, WithoutConfigIsRefusedNamingTheFile) {
+  EXPECT_THAT(refusal(false), HasSubstr("config.json"));
+}
+
+TEST_F(ModelFolder, WithAFileTooLargeIsRefusedWithoutReadingIt) {
+  write("config.json", "{}");
+  write("tokenizer_config.json", "");
+  fs::resize_file(folder_ / "tokenizer_config.json", kConfigBytesMax + 1);
+  EXPECT_THAT(refusal(false), HasSubstr("tokenizer_config.json"));
+}
+
+TEST_F(ModelFolder, WithAFolderForAFileIsRefused) {
+  fs::create_directory(folder_ / "config.json");
+  EXPECT_THAT(refusal(false), HasSubstr("config.json"));
+}
+
+v1::ModelCard card_of(size_t tokenizer_bytes) {
+  v1::ModelCard card;
+  card.set_model("m");
+  card.set_config_json("{}");
+  card.set_tokenizer_json(std::string(tokenizer_bytes, 't'));
+  return card;
+}
+
+TEST(CardDigest, IsSha256OfLengthsAndFields) {
+  // Computed with Python: hashlib.sha256 over struct.pack("<Q", ...) of lengths and numbers, and the fields.
+  v1::ModelCard card;
+  EXPECT_EQ(card_digest(card), "d4817aa5497628e7c77e6b606107042bbba3130888c5f47a375e6179be789fbb");
+  card.set_config_json("ab");
+  card.set_context_tokens_max(258);
+  EXPECT_EQ(card_digest(card), "a8b91322938d4271b1b4f9e4d716c8ec5dffc29a735fa669b6418ebe6d2e6ec3");
+}
+
+TEST(CardDigest, ChangesWithEveryFieldAfterItAndNotWithTheName) {
+  const v1::ModelCard card = card_of(3);
+  const std::string digest = card_digest(card);
+  const auto changed = [&](auto change) {
+    v1::ModelCard other = card;
+    change(other);
+    return card_digest(other) != digest;
+  };
+  EXPECT_TRUE(changed([](v1::ModelCard& c) { c.set_config_json("{ }"); }));
+  EXPECT_TRUE(changed([](v1::ModelCard& c) { c.set_generation_config_json("{}"); }));
+  EXPECT_TRUE(changed([](v1::ModelCard& c) { c.set_tokenizer_json("t"); }));
+  EXPECT_TRUE(changed([](v1::ModelCard& c) { c.set_tokenizer_config_json("{}"); }));
+  EXPECT_TRUE(changed([](v1::ModelCard& c) { c.set_chat_format("x"); }));
+  EXPECT_TRUE(changed([](v1::ModelCard& c) { c.set_context_tokens_max(1); }));
+  EXPECT_TRUE(changed([](v1::ModelCard& c) { c.set_created_unix_s(1); }));
+  EXPECT_FALSE(changed([](v1::ModelCard& c) { c.set_model("n"); }));
+  EXPECT_FALSE(changed([](v1::ModelCard& c) { c.set_digest("n"); }));
+}
+
+TEST(CardDigest, TellsFieldsApartThatJoinToTheSameBytes) {
+  v1::ModelCard one;
+  one.set_config_json("ab");
+  v1::ModelCard other;
+  other.set_config_json("a");
+  other.set_generation_config_json("b");
+  EXPECT_NE(card_digest(one), card_digest(other));
+}
+
+v1::CardRequest asking(const std::string& digest, uint64_t offset) {
+  v1::CardRequest request;
+  request.set_digest(digest);
+  request.set_offset(offset);
+  return request;
+}
+
+TEST(CardChunks, JoinToTheCard) {
+  const SerializedCard card = serialize_card(card_of(kCardChunkBytesMax * 2));
+  std::string bytes;
+  std::string digest;
+  int chunks = 0;
+  do {
+    const v1::CardChunk chunk = card_chunk(card, asking(digest, bytes.size()));
+    ASSERT_EQ(chunk.error(), "");
+    EXPECT_EQ(chunk.offset(), bytes.size());
+    EXPECT_EQ(chunk.bytes_total(), card.bytes.size());
+    EXPECT_LE(chunk.data().size(), kCardChunkBytesMax);
+    digest = chunk.digest();
+    bytes += chunk.data();
+    ++chunks;
+  } while (bytes.size() < card.bytes.size() && chunks < 10);
+  EXPECT_EQ(chunks, 3);
+  v1::ModelCard received;
+  ASSERT_TRUE(received.ParseFromString(bytes));
+  EXPECT_EQ(received.digest(), card_digest(received));
+  EXPECT_EQ(received.tokenizer_json().size(), kCardChunkBytesMax * 2);
+}
+
+TEST(CardChunks, AnotherDigestIsAnErrorThatSaysToStartAgain) {
+  const SerializedCard card = serialize_card(card_of(1));
+  EXPECT_THAT(card_chunk(card, asking("other", 0)).error(), HasSubstr("start again"));
+  EXPECT_THAT(card_chunk(card, asking("", 1)).error(), HasSubstr("start again"));
+  EXPECT_EQ(card_chunk(card, asking(card.digest, 0)).error(), "");
+}
+
+TEST(CardChunks, AnOffsetBeyondTheEndIsAnError) {
+  const SerializedCard card = serialize_card(card_of(1));
+  EXPECT_THAT(card_chunk(card, asking(card.digest, card.bytes.size())).error(), HasSubstr("offset"));
+  EXPECT_THAT(card_chunk(card, asking(card.digest, ~uint64_t{0})).error(), HasSubstr("offset"));
+  EXPECT_EQ(card_chunk(card, asking(card.digest, card.bytes.size() - 1)).data().size(), 1u);
+}
+
+}  // namespace
+}  // namespace bellwether::worker

@@ -1,0 +1,83 @@
+#include "worker/settings.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace bellwether::worker {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+WorkerSettings settings_from(const std::vector<std::string>& arguments) {
+  WorkerSettings settings;
+  mesh::Settings declared("bellwether-worker", "worker", "Computes.");
+  declare(declared, settings);
+  std::string out;
+  (void)declared.parse(arguments, {}, out);
+  return settings;
+}
+
+std::string refusal(const std::vector<std::string>& arguments) {
+  try {
+    (void)resolve(settings_from(arguments));
+  } catch (const mesh::Error& error) {
+    EXPECT_EQ(error.code(), mesh::ErrorCode::kInvalidArgument);
+    EXPECT_THAT(error.what(), HasSubstr(error.field()));
+    return error.field() + " | " + error.what();
+  }
+  return "";
+}
+
+TEST(WorkerSettings, NamesComeFromTheFolder) {
+  for (const std::string folder : {BELLWETHER_DEMO_MODEL, BELLWETHER_DEMO_MODEL "/", BELLWETHER_DEMO_MODEL "/."}) {
+    const WorkerSettings settings = resolve(settings_from({"--model", folder}));
+    EXPECT_EQ(settings.served_model_name, "bellwether-nano") << folder;
+    EXPECT_THAT(settings.replica_id, StartsWith("bellwether-nano-"));
+  }
+}
+
+TEST(WorkerSettings, TwoReplicasOfAModelHaveDifferentIds) {
+  const WorkerSettings settings = settings_from({"--model", BELLWETHER_DEMO_MODEL});
+  EXPECT_NE(resolve(settings).replica_id, resolve(settings).replica_id);
+}
+
+TEST(WorkerSettings, GivenNamesStay) {
+  const WorkerSettings settings = resolve(settings_from(
+      {"--model", BELLWETHER_DEMO_MODEL, "--served-model-name", "deepseek-ai/DeepSeek-R1", "--replica-id", "r7"}));
+  EXPECT_EQ(settings.served_model_name, "deepseek-ai/DeepSeek-R1");
+  EXPECT_EQ(settings.replica_id, "r7");
+  EXPECT_THAT(resolve(settings_from({"--model", BELLWETHER_DEMO_MODEL, "--served-model-name", "a/b"})).replica_id,
+              StartsWith("b-"));
+}
+
+TEST(WorkerSettings, AModelIsAskedForWithAnExample) {
+  EXPECT_THAT(refusal({}), HasSubstr("--model models/bellwether-nano"));
+  EXPECT_THAT(refusal({"--model", "/no/such/folder"}), HasSubstr("'/no/such/folder' is not a folder"));
+}
+
+TEST(WorkerSettings, ABatchHoldsATokenOfEverySequence) {
+  EXPECT_THAT(refusal({"--model", BELLWETHER_DEMO_MODEL, "--max-num-seqs", "9", "--max-num-batched-tokens", "8"}),
+              StartsWith("--max-num-batched-tokens"));
+}
+
+TEST(WorkerSettings, ReachTheEngine) {
+  const engine::EngineOptions options =
+      engine_options(settings_from({"--threads", "3", "--max-num-seqs", "4", "--max-num-waiting", "5", "--kv-blocks",
+                                    "6", "--max-num-batched-tokens", "7", "--max-model-len", "8"}));
+  EXPECT_EQ(options.threads, 3);
+  EXPECT_EQ(options.sequences_max, 4);
+  EXPECT_EQ(options.waiting_max, 5);
+  EXPECT_EQ(options.kv_blocks, 6);
+  EXPECT_EQ(options.batch_tokens_max, 7);
+  EXPECT_EQ(options.context_tokens_max, 8);
+}
+
+TEST(WorkerSettings, UnknownChoicesAreErrors) {
+  EXPECT_THROW(settings_from({"--device", "abacus"}), mesh::Error);
+  EXPECT_THROW(settings_from({"--load-format", "pickle"}), mesh::Error);
+  EXPECT_THROW(settings_from({"--chat-format", "smalltalk"}), mesh::Error);
+}
+
+}  // namespace
+}  // namespace bellwether::worker
