@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
+#include <yaml-cpp/anchor.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -15,6 +17,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "mesh/log.h"
@@ -191,16 +194,32 @@ std::string read_limited(const std::string& path, const std::string& origin) {
   return text;
 }
 
-// The file's one document, a map or nothing at all.
+// Hears of a document and does nothing.
+class Ignore : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// The file's one document, null when it is empty. YAML::LoadAll would find documents without end in the text ",".
 YAML::Node parse_document(const std::string& text, const std::string& path) {
-  std::vector<YAML::Node> documents;
   try {
-    documents = YAML::LoadAll(text);
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    Ignore ignore;
+    const bool several = parser.HandleNextDocument(ignore) && parser.HandleNextDocument(ignore);
+    if (several) reject(path, "has more than one YAML document");
+    return YAML::Load(text);
   } catch (const YAML::Exception& error) {
     reject(fmt::format("{}:{}:{}", path, error.mark.line + 1, error.mark.column + 1), "is not YAML: " + error.msg);
   }
-  if (documents.size() > 1) reject(path, "has more than one YAML document");
-  return documents.empty() ? YAML::Node() : documents[0];
 }
 
 // Calls `take(key, value)` for each entry of a map whose keys are distinct texts. `where` names the map, for errors.

@@ -218,6 +218,7 @@ TEST_F(SettingsFile, BadOnesAreErrorsThatNameTheKey) {
 
 TEST_F(SettingsFile, HostileOnesAreRefused) {
   EXPECT_THAT(error(std::string(1000000, ' ')), HasSubstr("larger than"));
+  EXPECT_THAT(error(","), Not(IsEmpty()));
   EXPECT_THAT(error("worker: {kv_blocks: &a [*a]}"), Not(IsEmpty()));
   EXPECT_THAT(error(std::string(200000, '[')), Not(IsEmpty()));
   EXPECT_THAT(error(std::string("nats_url: a\0b: c", 16)), Not(HasSubstr(std::string(1, '\0'))));
