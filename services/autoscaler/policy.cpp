@@ -10,6 +10,9 @@ namespace {
 
 using Reasons = std::vector<std::string>;
 
+// Rounding errors must neither cost a replica nor leave the tolerance.
+constexpr double kRounding = 1e-6;
+
 double seconds(std::chrono::milliseconds time) {
   return std::chrono::duration<double>(time).count();
 }
@@ -34,14 +37,14 @@ double load_of(const Observation& seen, Reasons& reasons) {
 uint32_t recommend_from_use(const Observation& seen, const Policy& policy, Reasons& reasons) {
   const double load = load_of(seen, reasons);
   const double wanted_exact = load / policy.kv_use_target;
-  // Rounding errors must not cost a replica. More than the maximum is as good as one more than it.
+  // More than the maximum is as good as one more than it.
   const double limit = static_cast<double>(policy.replicas_max) + 1;
-  const auto wanted = static_cast<uint32_t>(std::min(limit, std::ceil(wanted_exact - 1e-6)));
+  const auto wanted = static_cast<uint32_t>(std::min(limit, std::ceil(wanted_exact - kRounding)));
   reasons.push_back(fmt::format("{} of {} ready heard, mean use {:.2f}, target {:.2f}: {:.2f} wanted",
                                 seen.heads.size(), replicas(seen.ready()),
                                 load / static_cast<double>(seen.heads.size()), policy.kv_use_target, wanted_exact));
   const uint32_t total = seen.total();
-  if (std::abs(wanted_exact / total - 1) <= policy.tolerance) {
+  if (std::abs(wanted_exact / total - 1) <= policy.tolerance + kRounding) {
     reasons.push_back(fmt::format("within the tolerance of {:.2f} of the {} there are", policy.tolerance, total));
     return total;
   }
