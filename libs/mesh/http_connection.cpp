@@ -129,10 +129,9 @@ class Exchange final : public HttpExchange {
   State state_ = State::kNothingSent;
 };
 
-HttpConnection::HttpConnection(tcp::socket socket, const HttpLimits& limits, const Dispatch& dispatch)
+HttpConnection::HttpConnection(tcp::socket socket, HttpShared& shared)
     : socket_(std::move(socket)),
-      limits_(limits),
-      dispatch_(dispatch),
+      shared_(shared),
       remote_(remote_of(socket_)),
       arrival_(socket_.get_executor()),
       write_timer_(socket_.get_executor()) {
@@ -144,7 +143,7 @@ HttpConnection::HttpConnection(tcp::socket socket, const HttpLimits& limits, con
   set_option(socket_, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(socket_, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
   set_option(socket_, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
-  set_option(socket_, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(limits.write_time_max.count()));
+  set_option(socket_, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(shared.limits.write_time_max.count()));
 }
 
 asio::awaitable<void> HttpConnection::run() {
@@ -159,6 +158,7 @@ asio::awaitable<void> HttpConnection::run() {
   } catch (const std::exception& error) {
     log::error("http connection failed", {{"remote", remote_}, {"error", error.what()}});
   }
+  hold_body(0);
   abort();
 }
 
@@ -186,7 +186,7 @@ void HttpConnection::abort() {
 
 // True when the first byte of a request is there.
 asio::awaitable<bool> HttpConnection::request_begins() {
-  const TimePoint deadline = steady_now() + limits_.idle_time_max;
+  const TimePoint deadline = steady_now() + shared_.limits.idle_time_max;
   while (!ended_) {
     // RFC 9112, 2.2: empty lines before a request are ignored.
     buffer_.erase(0, std::min(buffer_.find_first_not_of("\r\n"), buffer_.size()));
@@ -203,23 +203,29 @@ asio::awaitable<void> HttpConnection::serve() {
     request = co_await read_request();
   } catch (HttpRejection& reason) {
     rejection = std::move(reason);
+    hold_body(0);
   }
   if (rejection) {
     co_await reject(*std::move(rejection));
   } else {
     co_await answer(*std::move(request));
   }
+  hold_body(0);
 }
 
 asio::awaitable<HttpRequest> HttpConnection::read_request() {
-  HttpParser parser(limits_.header_bytes_max, limits_.body_bytes_max);
-  const TimePoint deadline = steady_now() + limits_.request_time_max;
+  HttpParser parser(shared_.limits.header_bytes_max, shared_.limits.body_bytes_max);
+  const TimePoint deadline = steady_now() + shared_.limits.request_time_max;
   bool continued = false;
   for (;;) {
     while (!buffer_.empty() && !parser.done()) {
       const size_t consumed = parser.feed(buffer_);
       if (consumed == 0) break;
       buffer_.erase(0, consumed);
+      hold_body(parser.body_bytes());
+      if (body_bytes_ > 0 && shared_.bodies_bytes > shared_.limits.bodies_bytes_max) {
+        throw HttpRejection{503, "too many bytes of requests in progress"};
+      }
     }
     if (parser.done()) break;
     if (parser.expects_continue() && !continued && buffer_.empty()) {
@@ -238,13 +244,18 @@ asio::awaitable<HttpRequest> HttpConnection::read_request() {
   co_return request;
 }
 
+void HttpConnection::hold_body(uint64_t bytes) {
+  shared_.bodies_bytes += bytes - body_bytes_;
+  body_bytes_ = bytes;
+}
+
 asio::awaitable<void> HttpConnection::answer(HttpRequest request) {
   Exchange exchange(*this, std::move(request), http_1_0_);
   std::optional<std::string> failure;
   handling_ = true;
   wait_readable();
   try {
-    co_await dispatch_(exchange);
+    co_await shared_.dispatch(exchange);
     if (!exchange.finished()) failure = "the handler did not complete its answer";
   } catch (const ClientGone&) {
   } catch (const std::exception& error) {
@@ -343,7 +354,7 @@ asio::awaitable<void> HttpConnection::write(std::span<const std::string_view> pa
   std::vector<asio::const_buffer> buffers;
   for (const std::string_view part : parts) buffers.emplace_back(part.data(), part.size());
   writing_ = true;
-  write_deadline_ = steady_now() + limits_.write_time_max;
+  write_deadline_ = steady_now() + shared_.limits.write_time_max;
   watch_write();
   const auto [error, count] = co_await asio::async_write(socket_, buffers, kNoThrow);
   writing_ = false;

@@ -18,6 +18,14 @@
 
 namespace bellwether::mesh {
 
+// What all connections of a server have in common. REQUIRES: outlives them.
+struct HttpShared {
+  HttpLimits limits;
+  // Answers a complete request. Its exceptions are handled by the connection.
+  std::function<boost::asio::awaitable<void>(HttpExchange&)> dispatch;
+  uint64_t bodies_bytes = 0;  // held for requests that arrive or are handled
+};
+
 // Lives on one thread. Held by shared_ptr, because its pending read outlasts run().
 //
 // Reading: bytes come in through wait_readable() into buffer_, while a request is awaited and also while a handler
@@ -25,11 +33,7 @@ namespace bellwether::mesh {
 // request.
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  // Answers a complete request. Its exceptions are handled here.
-  using Dispatch = std::function<boost::asio::awaitable<void>(HttpExchange&)>;
-
-  // REQUIRES: `limits` and `dispatch` outlive the connection.
-  HttpConnection(boost::asio::ip::tcp::socket socket, const HttpLimits& limits, const Dispatch& dispatch);
+  HttpConnection(boost::asio::ip::tcp::socket socket, HttpShared& shared);
 
   // Serves until the client leaves, an error, or the end that finish() or abort() ask for. Never throws.
   boost::asio::awaitable<void> run();
@@ -49,6 +53,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::awaitable<bool> request_begins();
   boost::asio::awaitable<void> serve();
   boost::asio::awaitable<HttpRequest> read_request();
+  void hold_body(uint64_t bytes);
   boost::asio::awaitable<void> answer(HttpRequest request);
   boost::asio::awaitable<void> reject(HttpRejection rejection);
   boost::asio::awaitable<void> linger();
@@ -65,8 +70,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void watch_write();
 
   boost::asio::ip::tcp::socket socket_;
-  const HttpLimits& limits_;
-  const Dispatch& dispatch_;
+  HttpShared& shared_;
   std::string remote_;
 
   std::string buffer_;                 // received, not yet parsed
@@ -79,6 +83,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool finishing_ = false;  // no request after this one
   bool keep_alive_ = true;
   bool http_1_0_ = false;
+  uint64_t body_bytes_ = 0;  // this connection's part of shared_.bodies_bytes
   std::function<void()> on_client_gone_;
 
   bool writing_ = false;

@@ -125,6 +125,9 @@ bool HttpParser::header_done() const {
 bool HttpParser::done() const {
   return impl_->parser_.is_done();
 }
+size_t HttpParser::body_bytes() const {
+  return impl_->parser_.get().body().size();
+}
 bool HttpParser::keep_alive() const {
   return impl_->keep_alive_;
 }

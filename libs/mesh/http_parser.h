@@ -31,6 +31,8 @@ class HttpParser {
   [[nodiscard]] bool header_done() const;
   [[nodiscard]] bool done() const;
 
+  [[nodiscard]] size_t body_bytes() const;  // received so far
+
   // The rest is valid once header_done().
   [[nodiscard]] bool keep_alive() const;
   [[nodiscard]] bool http_1_0() const;

@@ -37,7 +37,10 @@ constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 
 class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
  public:
-  Impl(asio::any_io_executor executor, HttpLimits limits) : executor_(executor), limits_(limits), acceptor_(executor) {}
+  Impl(asio::any_io_executor executor, HttpLimits limits) : executor_(executor), acceptor_(executor) {
+    shared_.limits = limits;
+    shared_.dispatch = [this](HttpExchange& exchange) { return dispatch(exchange); };
+  }
 
   void route(std::string method, std::string path, HttpHandler handler) {
     routes_[std::move(path)][std::move(method)] = std::move(handler);
@@ -107,9 +110,9 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
   }
 
   void serve(tcp::socket socket) {
-    const int excess = connections() - limits_.connections_max;
+    const int excess = connections() - shared_.limits.connections_max;
     if (excess >= kRefusedConnectionsMax) return;
-    auto connection = std::make_shared<HttpConnection>(std::move(socket), limits_, dispatch_);
+    auto connection = std::make_shared<HttpConnection>(std::move(socket), shared_);
     connections_.insert(connection);
     auto served = excess < 0 ? connection->run() : connection->run_rejected({503, "too many connections"});
     asio::co_spawn(executor_, std::move(served),
@@ -159,8 +162,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
   }
 
   const asio::any_io_executor executor_;
-  const HttpLimits limits_;
-  const HttpConnection::Dispatch dispatch_ = [this](HttpExchange& exchange) { return dispatch(exchange); };
+  HttpShared shared_;
   std::map<std::string, std::map<std::string, HttpHandler, std::less<>>, std::less<>> routes_;
   tcp::acceptor acceptor_;
   Connections connections_;

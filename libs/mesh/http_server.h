@@ -2,7 +2,7 @@
 //
 // What it answers by itself: 400 malformed, 404 and 405 no such route, 408 request_time_max, 413 body_bytes_max,
 // 417 an Expect it does not know, 431 header_bytes_max, 500 a handler that threw, 501 a Transfer-Encoding other than
-// chunked, 503 connections_max. After all of these but 404, 405 and 500 the connection closes.
+// chunked, 503 connections_max and bodies_bytes_max. After all of these but 404, 405 and 500 the connection closes.
 // HEAD on a GET route runs the GET handler and sends no body. A client that half-closes its connection counts as gone.
 //
 // Threads: one HttpServer lives on one single-threaded executor; handlers run there as coroutines and must not block.
@@ -79,6 +79,7 @@ using HttpHandler = std::function<boost::asio::awaitable<void>(HttpExchange&)>;
 struct HttpLimits {
   uint64_t header_bytes_max = 64 * 1024;
   uint64_t body_bytes_max = 32 * 1024 * 1024;
+  uint64_t bodies_bytes_max = 1024 * 1024 * 1024;     // of all requests together; beyond it they are answered 503
   int connections_max = 4096;                         // beyond it a new connection is answered 503 and closed
   std::chrono::milliseconds idle_time_max{75000};     // between requests of one connection
   std::chrono::milliseconds request_time_max{30000};  // for a whole request to arrive, once it has begun

@@ -108,12 +108,8 @@ class HttpServerTest : public ::testing::Test {
     server_->route("GET", "/gated", [this](HttpExchange& exchange) { return gated(exchange); });
     server_->route("GET", "/endless", [this](HttpExchange& exchange) { return endless(exchange); });
     // Answers when the gate opens, whatever the client does.
-    server_->route("GET", "/late", [this](HttpExchange& exchange) -> asio::awaitable<void> {
-      handlers_begun_.set_value();
-      co_await gate_->wait();
-      HttpResponse response{.body = "late"};
-      co_await exchange.send(std::move(response));
-    });
+    server_->route("GET", "/late", [this](HttpExchange& exchange) { return late(exchange); });
+    server_->route("POST", "/late", [this](HttpExchange& exchange) { return late(exchange); });
     server_->route("GET", "/throw", [](HttpExchange&) -> asio::awaitable<void> {
       throw std::runtime_error("secret");
       co_return;
@@ -133,6 +129,13 @@ class HttpServerTest : public ::testing::Test {
       HttpResponse response{.status = 204};
       co_await exchange.send(std::move(response));
     });
+  }
+
+  asio::awaitable<void> late(HttpExchange& exchange) {
+    handlers_begun_.set_value();
+    co_await gate_->wait();
+    HttpResponse response{.body = "late"};
+    co_await exchange.send(std::move(response));
   }
 
   asio::awaitable<void> gated(HttpExchange& exchange) {
@@ -445,6 +448,26 @@ TEST_F(HttpServerTest, LimitsTheBody) {
   for (int i = 0; i < 11 && chunked.send("3e8\r\n" + std::string(1000, 'x') + "\r\n"); ++i) {
   }
   expect_error(chunked.read_answer(), 413, "invalid_request_error");
+}
+
+TEST_F(HttpServerTest, LimitsTheBodiesOfAllRequests) {
+  HttpLimits limits;
+  limits.bodies_bytes_max = 10000;
+  restart(limits);
+  RawClient holder(address_);
+  holder.request("POST", "/late", std::string(9000, 'x'));
+  ASSERT_TRUE(within_patience(handlers_begun_));
+  RawClient refused(address_);
+  refused.request("POST", "/echo", std::string(2000, 'x'));
+  expect_error(refused.read_answer(), 503, "service_unavailable_error");
+  RawClient small(address_);
+  small.request("POST", "/echo", std::string(500, 'x'));
+  EXPECT_EQ(small.read_answer().status, 200);
+  open_gate();
+  EXPECT_EQ(holder.read_answer().status, 200);
+  RawClient later(address_);
+  later.request("POST", "/echo", std::string(9000, 'x'));
+  EXPECT_EQ(later.read_answer().status, 200);
 }
 
 TEST_F(HttpServerTest, LimitsChunkExtensionsAndTrailers) {
