@@ -57,7 +57,10 @@ class Translator {
     const bool is_alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     if (is_alphanumeric && std::string_view("pPdDrntfx").find(c) == std::string_view::npos) refuse("an escape");
     if (c == '\0') refuse("an escape of nothing");
-    copy(2);
+    // The braces of \p{...} are not those of a repetition.
+    const size_t close = rest().substr(2).starts_with('{') ? rest().find('}') : 1;
+    if (close == std::string_view::npos) refuse("an open brace");
+    copy(close + 1);
   }
 
   void space(bool positive) {

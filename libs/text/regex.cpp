@@ -14,9 +14,9 @@ namespace bellwether::text {
 namespace {
 
 constexpr uint32_t kMatchLimit = 100'000'000;  // backtracks of one match; a run of 4 MB needs 4 million
-constexpr uint32_t kHeapLimitKib = 64 * 1024;  // where there is no machine code
+// Memory to backtrack with, taken as it is needed. A nested repetition over a run of 4 MB has to be matched.
+constexpr size_t kBacktrackBytesMax = size_t{256} << 20;
 constexpr size_t kJitStackStart = size_t{64} << 10;
-constexpr size_t kJitStackMax = size_t{8} << 20;
 
 std::string message_of(int error) {
   std::string message(256, '\0');
@@ -77,7 +77,7 @@ RegexMatcher::RegexMatcher(const Regex& regex)
       context_(require(pcre2_match_context_create(nullptr))),
       data_(require(pcre2_match_data_create(1, nullptr))) {
   pcre2_set_match_limit(context_.get(), kMatchLimit);
-  pcre2_set_heap_limit(context_.get(), kHeapLimitKib);
+  pcre2_set_heap_limit(context_.get(), kBacktrackBytesMax / 1024);
 }
 
 int RegexMatcher::match(std::string_view text, size_t from) {
@@ -92,7 +92,7 @@ int RegexMatcher::match(std::string_view text, size_t from) {
 std::optional<RegexMatch> RegexMatcher::find(std::string_view text, size_t from) {
   int result = match(text, from);
   if (result == PCRE2_ERROR_JIT_STACKLIMIT && !stack_) {
-    stack_.reset(require(pcre2_jit_stack_create(kJitStackStart, kJitStackMax, nullptr)));
+    stack_.reset(require(pcre2_jit_stack_create(kJitStackStart, kBacktrackBytesMax, nullptr)));
     pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
     result = match(text, from);
   }

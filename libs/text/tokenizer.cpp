@@ -29,7 +29,10 @@ struct Tokenizer::Data {
     for (const auto& [bytes, id] : file.vocabulary) at(id).bytes = bytes;
     for (const auto& [text, id] : file.opaque) at(id).bytes = text;
     for (const AddedToken& added : file.added_tokens) {
-      at(added.id) = {added.content, added.special};
+      Token& token = at(added.id);
+      // One that the vocabulary has too stands for what it stands for there.
+      if (token.bytes.empty()) token.bytes = added.content;
+      token.special = added.special;
       (added.normalized ? normalized_added : raw_added).add(added.content, added.id);
       added_ids.emplace(added.content, added.id);
     }
