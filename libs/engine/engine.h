@@ -62,7 +62,7 @@ struct SequenceOutput {
   std::vector<TokenLogprob> logprobs;      // one for each id, if asked for
   std::vector<TokenLogprob> top_logprobs;  // SamplingParams::top_logprobs for each id, concatenated, best first
   Finish finish = Finish::kNone;
-  bool prefill_done = false;  // this step read the last prompt token
+  bool prefill_done = false;  // this step read the last of the given tokens
 };
 
 struct EngineLoad {

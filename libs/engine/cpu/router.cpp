@@ -16,7 +16,7 @@ size_t argmax(std::span<const float> values) {
   return static_cast<size_t>(std::max_element(values.begin(), values.end()) - values.begin());
 }
 
-constexpr float kTaken = -__builtin_huge_valf();
+constexpr float kTaken = -__builtin_huge_valf();  // loses against every candidate
 
 float sum_of_two_largest(std::span<const float> values) {
   float first = kTaken;
@@ -28,7 +28,7 @@ float sum_of_two_largest(std::span<const float> values) {
   return first + second;
 }
 
-// Sets the candidates of all but the best topk_group groups to 0.
+// Takes the candidates of all but the best topk_group groups out of the race.
 void limit_to_groups(const ModelConfig& config, std::span<float> candidates) {
   if (config.topk_group == config.n_group) return;
   std::array<float, kExpertsMax> scores;
@@ -44,7 +44,7 @@ void limit_to_groups(const ModelConfig& config, std::span<float> candidates) {
     scores[best] = kTaken;
   }
   for (size_t g = 0; g < groups; ++g) {
-    if (!is_kept[g]) std::ranges::fill(candidates.subspan(g * group_experts, group_experts), 0.0F);
+    if (!is_kept[g]) std::ranges::fill(candidates.subspan(g * group_experts, group_experts), kTaken);
   }
 }
 

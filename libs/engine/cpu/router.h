@@ -16,9 +16,9 @@ struct ExpertChoice {
 // From the gate's logits (n_routed_experts,) and the correction bias (n_routed_experts,) to num_experts_per_tok
 // choices, in order of expert. The bias takes part in choosing, not in the weights. Equal candidates: the lower index.
 //
-// Experts of groups that were not chosen compete with 0, as in transformers, which the references come from; the
-// hub's own modeling file has them compete with minus infinity. The two differ only when a chosen group has fewer
-// than num_experts_per_tok candidates above 0.
+// Experts of groups that were not chosen are out of the race, as in DeepSeek's own code and in the transformers release
+// that made the references. Earlier releases had them compete with 0, which differs only when a chosen group's
+// candidate is below 0: tests/data/synthetic/blocks has such tokens.
 void choose_experts(const ModelConfig& config, std::span<const float> logits, std::span<const float> bias,
                     std::span<ExpertChoice> choices);
 

@@ -1,0 +1,94 @@
+#include "engine/cpu/model_weights.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <map>
+
+#include "engine/tiny_model.h"
+
+namespace bellwether::engine::cpu {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using weights::Tensor;
+using weights::WeightsError;
+
+// The synthetic weights, but for one tensor.
+class AlteredSource final : public weights::TensorSource {
+ public:
+  AlteredSource(std::string name, std::function<void(Tensor&, std::vector<std::byte>&)> alter)
+      : source_(weights::make_synthetic_source(true)), name_(std::move(name)), alter_(std::move(alter)) {}
+
+  [[nodiscard]] Tensor get(const std::string& name, const weights::Shape& shape) override {
+    Tensor tensor = source_->get(name, shape);
+    if (name != name_) return tensor;
+    bytes_.assign(tensor.data.begin(), tensor.data.end());
+    alter_(tensor, bytes_);
+    tensor.data = bytes_;
+    return tensor;
+  }
+  [[nodiscard]] bool has(const std::string& name) const override { return source_->has(name); }
+
+ private:
+  std::unique_ptr<weights::TensorSource> source_;
+  std::string name_;
+  std::function<void(Tensor&, std::vector<std::byte>&)> alter_;
+  std::vector<std::byte> bytes_;
+};
+
+std::string error_with(const std::string& name, std::function<void(Tensor&, std::vector<std::byte>&)> alter) {
+  ThreadPool pool(2);
+  try {
+    (void)load_weights(tiny_config(), std::make_unique<AlteredSource>(name, std::move(alter)), pool, {});
+  } catch (const WeightsError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+const std::string kExpert = "model.layers.1.mlp.experts.7.up_proj.weight";
+
+TEST(ModelWeights, AnFp8NanIsRefused) {
+  for (const std::byte code : {std::byte{0x7F}, std::byte{0xFF}}) {
+    EXPECT_THAT(error_with(kExpert, [code](Tensor&, auto& bytes) { bytes.back() = code; }),
+                AllOf(HasSubstr(kExpert), HasSubstr("NaN")));
+  }
+}
+
+TEST(ModelWeights, AScaleThatIsNoneIsRefused) {
+  for (const float scale : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -128.0F}) {
+    EXPECT_THAT(error_with(kExpert + "_scale_inv",
+                           [scale](Tensor&, auto& bytes) { std::memcpy(bytes.data(), &scale, sizeof scale); }),
+                AllOf(HasSubstr(kExpert + "_scale_inv"), HasSubstr("scale")));
+  }
+}
+
+TEST(ModelWeights, AFormatThatIsNotComputedIsRefused) {
+  const auto as_f16 = [](Tensor& tensor, auto&) { tensor.dtype = weights::DType::kF16; };
+  for (const char* name : {"model.embed_tokens.weight", "model.norm.weight", "model.layers.0.mlp.down_proj.weight"}) {
+    EXPECT_THAT(error_with(name, as_f16), AllOf(HasSubstr(name), HasSubstr("F16")));
+  }
+}
+
+TEST(ModelWeights, ProgressRisesToOne) {
+  ThreadPool pool(1);
+  std::vector<double> seen;
+  (void)load_weights(tiny_config(), weights::make_synthetic_source(true), pool,
+                     [&](double progress) { seen.push_back(progress); });
+  EXPECT_THAT(seen, testing::ElementsAre(0, 0.5, 1));
+}
+
+TEST(ModelWeights, TiedEmbeddingsAreTheHead) {
+  ModelConfig config = tiny_config();
+  config.tie_word_embeddings = true;
+  ThreadPool pool(1);
+  const ModelWeights model = load_weights(config, weights::make_synthetic_source(true), pool, {});
+  EXPECT_EQ(model.head.data, model.embedding.data);
+}
+
+}  // namespace
+}  // namespace bellwether::engine::cpu
