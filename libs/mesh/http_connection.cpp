@@ -53,7 +53,7 @@ std::string remote_of(const tcp::socket& socket) {
 }  // namespace
 
 // The exchange a handler sees. Lives in HttpConnection::answer().
-class Exchange final : public HttpExchange {
+class HttpConnection::Exchange final : public HttpExchange {
  public:
   Exchange(HttpConnection& connection, HttpRequest request, bool http_1_0)
       : connection_(connection), request_(std::move(request)), http_1_0_(http_1_0) {}
@@ -147,13 +147,16 @@ HttpConnection::HttpConnection(tcp::socket socket, HttpShared& shared)
 }
 
 asio::awaitable<void> HttpConnection::run() {
+  co_await until_the_end(serve_all());
+}
+
+asio::awaitable<void> HttpConnection::run_rejected(HttpRejection rejection) {
+  co_await until_the_end(reject(std::move(rejection)));
+}
+
+asio::awaitable<void> HttpConnection::until_the_end(asio::awaitable<void> work) {
   try {
-    while (co_await request_begins()) {
-      busy_ = true;
-      co_await serve();
-      busy_ = false;
-      if (!keep_alive_ || finishing_) break;
-    }
+    co_await std::move(work);
   } catch (const ClientGone&) {
   } catch (const std::exception& error) {
     log::error("http connection failed", {{"remote", remote_}, {"error", error.what()}});
@@ -162,14 +165,13 @@ asio::awaitable<void> HttpConnection::run() {
   abort();
 }
 
-asio::awaitable<void> HttpConnection::run_rejected(HttpRejection rejection) {
-  try {
-    co_await reject(std::move(rejection));
-  } catch (const ClientGone&) {
-  } catch (const std::exception& error) {
-    log::error("http connection failed", {{"remote", remote_}, {"error", error.what()}});
+asio::awaitable<void> HttpConnection::serve_all() {
+  while (co_await request_begins()) {
+    busy_ = true;
+    co_await serve();
+    busy_ = false;
+    if (!keep_alive_ || finishing_) break;
   }
-  abort();
 }
 
 void HttpConnection::finish() {
@@ -191,6 +193,7 @@ asio::awaitable<bool> HttpConnection::request_begins() {
     // RFC 9112, 2.2: empty lines before a request are ignored.
     buffer_.erase(0, std::min(buffer_.find_first_not_of("\r\n"), buffer_.size()));
     if (!buffer_.empty()) co_return true;
+    buffer_.shrink_to_fit();  // thousands of connections may be idle
     if (co_await more_bytes(deadline) != Arrival::kBytes) break;
   }
   co_return false;

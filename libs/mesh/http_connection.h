@@ -46,10 +46,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void abort();
 
  private:
-  friend class Exchange;
-
+  class Exchange;
   enum class Arrival { kBytes, kEnd, kTimeout };
 
+  boost::asio::awaitable<void> until_the_end(boost::asio::awaitable<void> work);
+  boost::asio::awaitable<void> serve_all();
   boost::asio::awaitable<bool> request_begins();
   boost::asio::awaitable<void> serve();
   boost::asio::awaitable<HttpRequest> read_request();

@@ -74,8 +74,7 @@ std::unique_ptr<Bus> connect_bus(asio::io_context& io, const std::string& name, 
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kUnavailable) throw;
     throw Error(ErrorCode::kUnavailable,
-                fmt::format("no NATS server at {} ({}); start one with `nats-server`, or run `bellwether up`",
-                            settings.nats_url, error.what()),
+                fmt::format("{}; start a server with `nats-server`, or run `bellwether up`", error.what()),
                 "--nats-url");
   }
 }
@@ -216,11 +215,8 @@ class Service::Impl {
       log::info("shutting down", {{"signal", number}});
       begin_shutdown(0);
     });
-    log::info("started", {{"version", BELLWETHER_VERSION},
-                          {"http", http_address_},
-                          {"grpc", grpc_address_},
-                          {"nats", settings_.nats_url},
-                          {"pid", getpid()}});
+    log::info("started",
+              {{"version", BELLWETHER_VERSION}, {"http", http_address_}, {"grpc", grpc_address_}, {"pid", getpid()}});
     const auto rethrow = [](const std::exception_ptr& error) {
       if (error) std::rethrow_exception(error);
     };
