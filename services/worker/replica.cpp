@@ -125,7 +125,8 @@ void Replica::on_failed(const std::string& reason) {
 void Replica::on_work(const v1::GenerateRequest& request, const mesh::BusMessage& message) {
   const v1::GenerateReply reply = take(request);
   if (reply.has_refused()) {
-    log::info("refused", {{"request_id", request.request_id()}, {"reason", reply.refused().message()}});
+    const std::string_view id = std::string_view(request.request_id()).substr(0, kIdBytesMax);  // it may be anything
+    log::info("refused", {{"request_id", id}, {"reason", reply.refused().message()}});
   }
   publishing("answer", [&] { service_.bus().respond(message, reply); });
 }

@@ -68,10 +68,6 @@ WorkerSettings resolve(WorkerSettings settings) {
   if (!std::filesystem::is_directory(settings.model, error)) {
     refuse("--model", fmt::format("'{}' is not a folder", settings.model));
   }
-  if (settings.max_num_batched_tokens < settings.max_num_seqs) {
-    refuse("--max-num-batched-tokens", fmt::format("{} is less than one token for each of --max-num-seqs {}",
-                                                   settings.max_num_batched_tokens, settings.max_num_seqs));
-  }
   if (settings.served_model_name.empty()) settings.served_model_name = folder_name(settings.model);
   if (settings.replica_id.empty()) settings.replica_id = mesh::random_id(short_name(settings.served_model_name));
   return settings;

@@ -27,8 +27,8 @@ struct WorkerSettings {
 
 void declare(mesh::Settings& declared, WorkerSettings& settings);
 
-// The settings with the empty names filled in. Throws mesh::Error{kInvalidArgument} naming the flag when they cannot
-// be used together or the model is missing.
+// The settings with the empty names filled in. Throws mesh::Error{kInvalidArgument} naming the flag when the
+// model is not given or not there.
 [[nodiscard]] WorkerSettings resolve(WorkerSettings settings);
 
 [[nodiscard]] engine::EngineOptions engine_options(const WorkerSettings& settings);

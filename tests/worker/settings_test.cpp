@@ -56,11 +56,6 @@ TEST(WorkerSettings, AModelIsAskedForWithAnExample) {
   EXPECT_THAT(refusal({"--model", "/no/such/folder"}), HasSubstr("'/no/such/folder' is not a folder"));
 }
 
-TEST(WorkerSettings, ABatchHoldsATokenOfEverySequence) {
-  EXPECT_THAT(refusal({"--model", BELLWETHER_DEMO_MODEL, "--max-num-seqs", "9", "--max-num-batched-tokens", "8"}),
-              StartsWith("--max-num-batched-tokens"));
-}
-
 TEST(WorkerSettings, ReachTheEngine) {
   const engine::EngineOptions options =
       engine_options(settings_from({"--threads", "3", "--max-num-seqs", "4", "--max-num-waiting", "5", "--kv-blocks",
