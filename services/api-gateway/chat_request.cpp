@@ -11,6 +11,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr size_t kContentPartsMax = 4096;
+constexpr size_t kPartTypeBytesMax = 64;  // repeated in an error
 constexpr size_t kToolsMax = 128;
 constexpr size_t kToolCallsMax = 128;
 constexpr size_t kToolNameBytesMax = 64;
@@ -48,7 +49,8 @@ std::string parse_text_parts(const json::array& parts, const std::string& path) 
     const JsonFields part = JsonFields::of(parts[i], element_path(path, i));
     const std::string_view type = part.required_text("type");
     if (type != "text") {
-      refuse_field(part.path("type"), fmt::format("is \"{}\"; only \"text\" parts are supported", type.substr(0, 64)));
+      refuse_field(part.path("type"), fmt::format("is \"{}\"; only \"text\" parts are supported",
+                                                  type.size() <= kPartTypeBytesMax ? type : "..."));
     }
     const std::optional<std::string_view> piece = part.text("text");
     if (!piece) refuse_field(part.path("text"), "is required");

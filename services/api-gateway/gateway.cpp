@@ -17,6 +17,8 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr milliseconds kSweepInterval{50};
+// After this process is on the bus again, until the heads are, too: mesh::BusOptions::reconnect_wait_max and some more.
+constexpr milliseconds kReconnectTimeMax{3000};
 constexpr milliseconds kFarewellTime{500};  // of the grace: for the last words of streams that are cut off
 constexpr size_t kDigestsSeenMax = 1024;
 
@@ -73,9 +75,19 @@ void Gateway::end_streams_of(const std::vector<GoneHead>& gone) {
   }
 }
 
+void Gateway::sweep() {
+  const mesh::TimePoint now = mesh::steady_now();
+  if (!service_.bus().connected()) excused_until_ = now + kReconnectTimeMax;
+  if (now < excused_until_) {
+    directory_.excuse_silence();
+  } else {
+    end_streams_of(directory_.sweep());
+  }
+}
+
 asio::awaitable<void> Gateway::sweep_until_stopped() {
   while (!stopped_) {
-    end_streams_of(directory_.sweep());
+    sweep();
     metrics_.streams_in_flight().Set(static_cast<double>(streams_.size()));
     sweep_timer_.expires_after(kSweepInterval);
     co_await sweep_timer_.async_wait(asio::as_tuple(asio::use_awaitable));

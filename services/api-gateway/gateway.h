@@ -29,6 +29,7 @@ class Gateway : public mesh::Component {
 
  private:
   void observe(const v1::ReplicaState& state);
+  void sweep();
   void end_streams_of(const std::vector<GoneHead>& gone);
   boost::asio::awaitable<void> fetch_card(std::string model, std::string digest);
   boost::asio::awaitable<void> sweep_until_stopped();
@@ -45,6 +46,7 @@ class Gateway : public mesh::Component {
   Api api_;
   std::set<std::string> digests_seen_;  // whose cards were fetched, or tried, before anybody asked
   bool stopped_ = false;
+  mesh::TimePoint excused_until_;  // heads may be silent till then, because the bus was away
   boost::asio::steady_timer sweep_timer_;
   mesh::Subscription tokens_;
   mesh::Subscription states_;

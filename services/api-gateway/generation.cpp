@@ -17,14 +17,14 @@ using mesh::ErrorCode;
 
 namespace {
 
-constexpr std::chrono::milliseconds kRetryAfterDefault{1000};
+constexpr std::chrono::milliseconds kRetryAfterMin{1000};
 
 Failure placement_failure(const Error& error) {
   switch (error.code()) {
     case ErrorCode::kUnavailable:
-      return {503, "no_scheduler", "no scheduler is reachable at the moment", "", kRetryAfterDefault};
+      return {503, "no_scheduler", "no scheduler is reachable at the moment", "", kRetryAfterMin};
     case ErrorCode::kDeadlineExceeded:
-      return {503, "no_scheduler", "no scheduler answered in time", "", kRetryAfterDefault};
+      return {503, "no_scheduler", "no scheduler answered in time", "", kRetryAfterMin};
     default:
       return failure_of(error);
   }
@@ -34,7 +34,7 @@ Failure placement_failure(const Error& error) {
 
 Failure replica_gone(const std::string& why) {
   return {503, "replica_gone", fmt::format("the replica that served this request is gone: {}", why), "",
-          kRetryAfterDefault};
+          kRetryAfterMin};
 }
 
 Generation::Generation(GenerationContext& context, v1::GenerateRequest request)
@@ -62,7 +62,7 @@ asio::awaitable<void> Generation::place() {
                                                              context_.limits.placement_time_max);
   } catch (const Error& error) {
     // A head may have taken the request although its answer did not come back.
-    if (error.code() != ErrorCode::kUnavailable) cancel_everywhere();
+    cancel_everywhere();
     failure = placement_failure(error);
   }
   if (failure) {
@@ -92,17 +92,10 @@ void Generation::accept(const v1::Placed& placed) {
 
 void Generation::refuse(const v1::Refused& refused) const {
   const std::string message = refused.message().empty() ? "no replica can take this request now" : refused.message();
-  std::chrono::milliseconds retry_after(refused.retry_after_ms());
-  switch (refused.code()) {
-    case v1::REFUSAL_CODE_INVALID:
-      throw RequestFailed({400, "refused_invalid", message});
-    case v1::REFUSAL_CODE_OVERLOADED:
-      if (retry_after.count() == 0) retry_after = kRetryAfterDefault;
-      throw RequestFailed({503, "overloaded", message, "", retry_after});
-    default:
-      if (retry_after.count() == 0) retry_after = kRetryAfterDefault;
-      throw RequestFailed({503, "no_replica", message, "", retry_after});
-  }
+  if (refused.code() == v1::REFUSAL_CODE_INVALID) throw RequestFailed({400, "refused_invalid", message});
+  const std::chrono::milliseconds retry_after(refused.retry_after_ms());
+  throw RequestFailed({503, refused.code() == v1::REFUSAL_CODE_OVERLOADED ? "overloaded" : "no_replica", message, "",
+                       std::max(retry_after, kRetryAfterMin)});
 }
 
 asio::awaitable<TokenPiece> Generation::next(mesh::TimePoint wake_at) {
@@ -137,7 +130,7 @@ TokenPiece Generation::take() {
   }
   if (piece.finish_reason == v1::FINISH_REASON_CANCELLED) {
     throw RequestFailed(
-        {503, "replica_cancelled", "the replica stopped this request before its end", "", kRetryAfterDefault});
+        {503, "replica_cancelled", "the replica stopped this request before its end", "", kRetryAfterMin});
   }
   return piece;
 }
@@ -160,7 +153,7 @@ void Generation::fail_overdue(mesh::TimePoint now) {
   }
   throw RequestFailed({504, "first_token",
                        fmt::format("the first token did not come within {} ms", limits.first_token_time_max.count()),
-                       "", kRetryAfterDefault});
+                       "", kRetryAfterMin});
 }
 
 void Generation::cancel() {

@@ -63,6 +63,10 @@ std::vector<GoneHead> ModelDirectory::sweep() {
   return gone;
 }
 
+void ModelDirectory::excuse_silence() {
+  for (auto& [id, entry] : heads_) entry.heard = clock_();
+}
+
 bool ModelDirectory::expect(const Head& head) {
   const auto known = heads_.find(head.replica_id);
   if (known != heads_.end() && known->second.state.epoch() >= head.epoch) {

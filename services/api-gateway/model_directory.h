@@ -51,6 +51,9 @@ class ModelDirectory {
   // Forgets the heads that have been silent for too long and returns them. Call it several times a second.
   std::vector<GoneHead> sweep();
 
+  // Counts all heads as heard just now: while the bus was away, silence said nothing about them.
+  void excuse_silence();
+
   // True when the head may be alive. One that was never heard of (a scheduler may hear of it first) counts as heard
   // just now, so that it is gone after kSilenceMax unless it speaks.
   bool expect(const Head& head);

@@ -59,10 +59,14 @@ std::optional<text::TokenId> read_special_token(const json::object& file, std::s
 GenerationDefaults read_defaults(const json::object& file) {
   const JsonFields fields(file, "generation_config.json");
   GenerationDefaults defaults;
-  defaults.temperature = fields.number("temperature", 0, 100).value_or(defaults.temperature);
-  defaults.top_p = fields.number("top_p", 0, 1).value_or(defaults.top_p);
-  const int64_t top_k = fields.integer("top_k", -1, std::numeric_limits<int32_t>::max()).value_or(0);
-  defaults.top_k = top_k == -1 ? 0 : static_cast<uint32_t>(top_k);
+  try {
+    defaults.temperature = fields.number("temperature", 0, 100).value_or(defaults.temperature);
+    defaults.top_p = fields.number("top_p", 0, 1).value_or(defaults.top_p);
+    const int64_t top_k = fields.integer("top_k", -1, std::numeric_limits<int32_t>::max()).value_or(0);
+    defaults.top_k = top_k == -1 ? 0 : static_cast<uint32_t>(top_k);
+  } catch (const mesh::Error& error) {
+    throw mesh::Error(mesh::ErrorCode::kInternal, fmt::format("the model's {}", error.what()));
+  }
   if (defaults.top_p == 0) defaults.top_p = 1;
   return defaults;
 }

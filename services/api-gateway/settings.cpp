@@ -10,6 +10,8 @@ void GatewaySettings::declare(mesh::Settings& settings) {
   };
   add("header-bytes-max", &header_bytes_max, "Largest header of a request", "bytes", 1024, 1 << 20);
   add("body-bytes-max", &body_bytes_max, "Largest body of a request", "bytes", 1024, 1 << 30);
+  add("bodies-bytes-max", &bodies_bytes_max, "Bodies of all requests together; one more is answered 503", "bytes", 1024,
+      1ULL << 40);
   add("connections-max", &connections_max, "Connections held at once; one more is answered 503", "", 1, 1 << 20);
   add("idle-ms-max", &idle_ms_max, "Longest wait for the next request of a connection", "ms", 1, kDayMs);
   add("request-ms-max", &request_ms_max, "Longest wait for a whole request, once it has begun", "ms", 1, kDayMs);
@@ -31,6 +33,7 @@ mesh::HttpLimits GatewaySettings::http_limits() const {
   mesh::HttpLimits limits;
   limits.header_bytes_max = static_cast<uint64_t>(header_bytes_max);
   limits.body_bytes_max = static_cast<uint64_t>(body_bytes_max);
+  limits.bodies_bytes_max = static_cast<uint64_t>(bodies_bytes_max);
   limits.connections_max = static_cast<int>(connections_max);
   limits.idle_time_max = std::chrono::milliseconds(idle_ms_max);
   limits.request_time_max = std::chrono::milliseconds(request_ms_max);

@@ -11,6 +11,7 @@ namespace bellwether::gateway {
 struct GatewaySettings {
   int64_t header_bytes_max = 64 * 1024;
   int64_t body_bytes_max = 32 * 1024 * 1024;
+  int64_t bodies_bytes_max = 1024 * 1024 * 1024;
   int64_t connections_max = 4096;
   int64_t idle_ms_max = 75000;
   int64_t request_ms_max = 30000;

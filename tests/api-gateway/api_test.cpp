@@ -413,6 +413,30 @@ TEST_F(ApiTest, Logprobs) {
   EXPECT_EQ(logprobs.at("token_logprobs").at(0).to_number<double>(), -0.5);
 }
 
+TEST_F(ApiTest, StreamsOutliveARestartOfTheBus) {
+  NatsServer nats;
+  script_ = std::make_unique<ScriptedMesh>(nats.url());
+  gateway_ = std::make_unique<RunningGateway>(nats.url(), quick_settings());
+  script_->add_head("head-1");
+  wait_for_model();
+  auto call = chat(R"(,"stream":true)");
+  const v1::GenerateRequest request = script_->requests.wait();
+  (void)next_chunk(*call);
+  nats.kill();
+  auto meanwhile = chat();
+  EXPECT_EQ(meanwhile->status(), 503U);
+  // Longer than a head may be silent.
+  std::this_thread::sleep_for(gateway::ModelDirectory::kSilenceMax + std::chrono::milliseconds(300));
+  nats.start();
+  const auto back = [&] {
+    return script_->connected() && HttpCall(gateway_->address(), "GET", "/health").status() == 200U;
+  };
+  while (!back()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  script_->send("head-1", request, 0, {1}, kStop);
+  EXPECT_EQ(next_chunk(*call).at("choices").at(0).at("finish_reason").as_string(), "stop");
+  expect_done(*call);
+}
+
 TEST_F(ApiTest, ShutdownLetsStreamsFinish) {
   start_with_head();
   auto call = chat(R"(,"stream":true)");

@@ -62,6 +62,14 @@ TEST_F(DirectoryTest, AHeadIsGoneAfterASecondOfSilence) {
   EXPECT_FALSE(directory_.knows("other"));
 }
 
+TEST_F(DirectoryTest, SilenceIsExcusedWhileTheBusIsAway) {
+  directory_.observe(state("a"));
+  now_ += milliseconds(5000);
+  directory_.excuse_silence();
+  EXPECT_THAT(directory_.sweep(), IsEmpty());
+  EXPECT_TRUE(directory_.find("nano").has_value());
+}
+
 TEST_F(DirectoryTest, FailedStoppedAndRebuiltHeadsAreGoneAtOnce) {
   directory_.observe(state("a"));
   v1::ReplicaState failed = state("a", 1, 2);

@@ -165,6 +165,8 @@ class ScriptedMesh {
     bus_.publish(mesh::subjects::gateway_tokens(request.gateway_id()), batch);
   }
 
+  [[nodiscard]] bool connected() const { return bus_.connected(); }
+
   Arrivals<v1::GenerateRequest> requests;
   Arrivals<std::pair<std::string, v1::CancelRequest>> cancels;  // by replica id
   Arrivals<bool> card_requests;
