@@ -30,6 +30,7 @@ constexpr milliseconds kPublishWaitMax{1000};  // for room in the queue while co
 constexpr milliseconds kPingInterval{2000};    // a server that does not answer ...
 constexpr int kPingsUnansweredMax = 2;         // ... this many is gone
 constexpr milliseconds kEndWaitMax{200};       // to send what is queued, when nobody called close()
+constexpr milliseconds kDrainLook{1};          // at a time, for the end of a subscription's draining
 constexpr int kTriesLogged = 16;               // to connect again: each so many one warning
 constexpr int kDeliveryThreads = 1;            // of the library, for all subscriptions: they only hand over
 constexpr int64_t kQueuedOverheadBytes = 128;  // of a queued message, beside its texts
@@ -195,7 +196,7 @@ class NatsLink::Core : public std::enable_shared_from_this<NatsLink::Core> {
   void disconnect();
   bool reconnect();
   bool wait_for_next_try(int attempt);
-  void drain_subscriptions(TimePoint deadline);
+  void await_drained(TimePoint deadline, std::function<void()> done);
   void finish();
 
   void enqueue(Call call);
@@ -305,8 +306,8 @@ void NatsLink::Core::flush(TimePoint deadline, std::function<void(bool)> done) {
 
 void NatsLink::Core::drain(TimePoint deadline, std::function<void()> done) {
   enqueue([this, deadline, done = std::move(done)] {
-    drain_subscriptions(deadline);
-    done();
+    for (auto& [id, subscribed] : subscriptions_) natsSubscription_DrainTimeout(subscribed.handle, ms_until(deadline));
+    await_drained(deadline, done);
   });
 }
 
@@ -521,14 +522,21 @@ bool NatsLink::Core::wait_for_next_try(int attempt) {
   return steady_now() < *close_deadline_;
 }
 
-void NatsLink::Core::drain_subscriptions(TimePoint deadline) {
-  for (auto& [id, subscribed] : subscriptions_) natsSubscription_DrainTimeout(subscribed.handle, ms_until(deadline));
-  for (auto& [id, subscribed] : subscriptions_) {
-    natsSubscription_WaitForDrainCompletion(subscribed.handle, ms_until(deadline));
+// Looks whether the draining has ended, and between two looks lets other tasks have their turn: handlers of what still
+// comes in may publish.
+void NatsLink::Core::await_drained(TimePoint deadline, std::function<void()> done) {
+  while (!subscriptions_.empty()) {
+    const auto& [id, subscribed] = *subscriptions_.begin();
+    const natsStatus status = natsSubscription_WaitForDrainCompletion(subscribed.handle, kDrainLook.count());
+    if (status == NATS_TIMEOUT && steady_now() < deadline) {
+      enqueue([this, deadline, done = std::move(done)] { await_drained(deadline, done); });
+      return;
+    }
     Callbacks<Receive>::instance().remove(id);
     natsSubscription_Destroy(subscribed.handle);
+    subscriptions_.erase(id);
   }
-  subscriptions_.clear();
+  done();
 }
 
 void NatsLink::Core::finish() {
