@@ -28,7 +28,8 @@ int run_guarded(const CliCommand& command, int argc, char** argv) {
   try {
     return command.run(argc, argv);
   } catch (const mesh::Error& error) {
-    print(stderr, fmt::format("bellwether {}: {}\n", command.name, error.what()));
+    const std::string field = error.field().empty() ? "" : error.field() + ": ";
+    print(stderr, fmt::format("bellwether {}: {}{}\n", command.name, field, error.what()));
     return error.code() == mesh::ErrorCode::kInvalidArgument ? kWrongCommandLine : 1;
   }
 }

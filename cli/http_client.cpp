@@ -65,7 +65,7 @@ long status_of(CURL* easy) {
 }
 
 [[noreturn]] void fail(const std::string& url, CURLcode code) {
-  throw mesh::Error(mesh::ErrorCode::kUnavailable, fmt::format("{}: {}", url, curl_easy_strerror(code)), "--url");
+  throw mesh::Error(mesh::ErrorCode::kUnavailable, fmt::format("{}: {}", url, curl_easy_strerror(code)));
 }
 
 size_t append_body(char* data, size_t, size_t bytes, void* target) {

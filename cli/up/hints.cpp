@@ -17,7 +17,7 @@ std::string in_single_quotes(const std::string& text) {
 
 }  // namespace
 
-std::string ready_text(const std::string& url, const std::string& model) {
+std::string ready_text(const std::string& url, const std::string& model, const std::string& program) {
   const std::string model_json = in_single_quotes(boost::json::serialize(boost::json::string(model)));
   return fmt::format(
       "ready {0}\n\n"
@@ -27,9 +27,9 @@ std::string ready_text(const std::string& url, const std::string& model) {
       "    \"messages\": [{{\"role\": \"system\", \"content\": \"You are a helpful assistant.\"}},\n"
       "                 {{\"role\": \"user\", \"content\": \"Who won the world series in 2020?\"}}]}}'\n"
       "or, in another terminal:\n"
-      "  bellwether chat\n\n"
+      "  {2} chat\n\n"
       "Ctrl-C stops everything.\n",
-      url, model_json);
+      url, model_json, program);
 }
 
 }  // namespace bellwether::cli

@@ -5,7 +5,7 @@
 
 namespace bellwether::cli {
 
-// "ready URL", a request to try with curl, and how to chat.
-[[nodiscard]] std::string ready_text(const std::string& url, const std::string& model);
+// "ready URL", a request to try with curl, and how to chat with this `program`.
+[[nodiscard]] std::string ready_text(const std::string& url, const std::string& model, const std::string& program);
 
 }  // namespace bellwether::cli

@@ -16,8 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void fail(const std::string& folder, const std::string& why) {
-  throw mesh::Error(mesh::ErrorCode::kUnavailable, fmt::format("--log-folder: cannot make {}: {}", folder, why),
-                    "--log-folder");
+  throw mesh::Error(mesh::ErrorCode::kUnavailable, fmt::format("cannot make {}: {}", folder, why), "--log-folder");
 }
 
 fs::path state_folder() {

@@ -3,19 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
-#include <limits>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include "cli/chat/reply_event.h"
-#include "cli/http_client.h"
 #include "cli/up/hints.h"
 #include "cli/up/readiness.h"
 #include "mesh/error.h"
@@ -29,14 +23,12 @@ namespace asio = boost::asio;
 constexpr std::chrono::milliseconds kLookInterval{
     50};  // for what tells by no event: a port file, a log line, /v1/models
 constexpr std::chrono::seconds kNatsStartTimeMax{10};
-constexpr std::chrono::milliseconds kModelsTimeout{1000};
 constexpr std::chrono::milliseconds kBusStopTime{500};
 // Services end by themselves this long after their grace at the latest (libs/mesh/service.cpp): only a stuck one is
 // killed.
 constexpr std::chrono::milliseconds kStopTimeExtra{12000};
 constexpr std::chrono::milliseconds kKilledWaitMax{5000};
 constexpr int kLogLinesShown = 15;
-constexpr int kLogLinesSearched = 1000;
 
 }  // namespace
 
@@ -48,7 +40,7 @@ MeshRunner::MeshRunner(asio::io_context& io, PlanOptions options, std::string na
       nats_port_(nats_port),
       printer_(printer),
       started_unix_ms_(mesh::unix_ms_now()),
-      model_name_(std::filesystem::path(options_.model).filename().string()),
+      model_name_(model_name(options_)),
       children_(&mesh::steady_now),
       wake_timer_(io) {}
 
@@ -126,10 +118,7 @@ void MeshRunner::connect_bus() {
 
 void MeshRunner::start_child(const PlannedProcess& planned) {
   const pid_t pid = children_.start(planned);
-  if (planned.role == Role::kGateway) {
-    gateway_pid_ = pid;
-    gateway_log_ = planned.command.log_file;
-  }
+  if (planned.role != Role::kWorker) services_.add(planned, pid);  // workers say on the bus how they are
   printer_.line(fmt::format("  {:<12} pid {:<8} {}", planned.name, pid, planned.command.log_file));
 }
 
@@ -150,37 +139,24 @@ asio::awaitable<void> MeshRunner::wait_until_ready() {
     printer_.loading(book_.loading_progress(expected), book_.ready(), expected);
     if (co_await is_ready()) {
       printer_.clear();
-      printer_.line(ready_text(http_url_, model_name_));
+      printer_.line(ready_text(http_url_, model_name_, mesh::program_folder() + "/bellwether"));
       co_return;
     }
     co_await wait(mesh::steady_now() + kLookInterval);
   }
 }
 
+// The scheduler is healthy only once it knows the heads, so that the first request is served.
 asio::awaitable<bool> MeshRunner::is_ready() {
-  if (http_url_.empty() || book_.ready() < static_cast<size_t>(options_.replicas)) co_return false;
-  co_return co_await gateway_lists_model();
-}
-
-asio::awaitable<bool> MeshRunner::gateway_lists_model() {
-  auto ask = [url = http_url_ + "/v1/models"]() -> asio::awaitable<HttpReply> {
-    try {
-      co_return http_get(url, "", kModelsTimeout);
-    } catch (const mesh::Error&) {
-      co_return HttpReply{};
-    }
-  };
-  const HttpReply reply = co_await asio::co_spawn(blocking_, std::move(ask), asio::use_awaitable);
-  if (reply.status != 200) co_return false;
-  if (options_.replicas == 0) co_return true;
-  const std::vector<std::string> ids = model_ids(reply.body);
-  co_return std::find(ids.begin(), ids.end(), model_name_) != ids.end();
+  if (book_.ready() < static_cast<size_t>(options_.replicas)) co_return false;
+  if (!co_await services_.all_healthy()) co_return false;
+  co_return options_.replicas == 0 || co_await services_.gateway_lists(model_name_);
 }
 
 void MeshRunner::learn_gateway_address() {
-  if (!http_url_.empty()) return;
-  const auto address = find_http_address(last_lines(gateway_log_, kLogLinesSearched), gateway_pid_);
-  if (!address) return;
+  services_.look_for_addresses();
+  const auto address = services_.address_of(Role::kGateway);
+  if (!address || !http_url_.empty()) return;
   http_url_ = client_url(*address);
   options_.http_address = *address;  // started again it must be where its clients look for it
   for (const PlannedProcess& planned : plan_services(options_)) {

@@ -9,13 +9,13 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include "cli/replica_book.h"
 #include "cli/run_file.h"
 #include "cli/up/children.h"
 #include "cli/up/plan.h"
 #include "cli/up/progress.h"
+#include "cli/up/service_watch.h"
 #include "mesh/bus.h"
 #include "mesh/clock.h"
 
@@ -42,7 +42,6 @@ class MeshRunner {
   void start_child(const PlannedProcess& planned);
   boost::asio::awaitable<void> wait_until_ready();
   boost::asio::awaitable<bool> is_ready();
-  boost::asio::awaitable<bool> gateway_lists_model();
   void hear(const v1::ReplicaState& state);
   void learn_gateway_address();
   void write_run_file();
@@ -62,15 +61,13 @@ class MeshRunner {
   ProgressPrinter& printer_;
   uint64_t started_unix_ms_;
   std::string model_name_;
-  pid_t gateway_pid_ = 0;
-  std::string gateway_log_;
+  ServiceWatch services_;
   std::string http_url_;  // empty until the gateway has said where it listens
   ReplicaBook book_;
   Children children_;
   std::optional<mesh::Bus> bus_;
   mesh::Subscription states_;
   std::optional<RunFile> run_file_;
-  boost::asio::thread_pool blocking_{1};  // for HTTP requests of our own
   boost::asio::steady_timer wake_timer_;
   bool woken_ = false;
   bool stop_requested_ = false;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <initializer_list>
 #include <utility>
 
@@ -58,18 +59,31 @@ PlannedProcess plan_gateway(const PlanOptions& options) {
   return plan_service(options, Role::kGateway, "api-gateway", options.programs.api_gateway, flags);
 }
 
+// Every worker of the autoscaler's is told the bus, the logs' form and the model's name by the autoscaler itself.
+std::vector<std::string> supervised_worker_flags(const PlanOptions& options) {
+  std::vector<std::string> flags = worker_flags(options);
+  flags.push_back(flag("shutdown-grace-ms", options.shutdown_grace_ms));
+  if (!options.config_file.empty()) flags.push_back(flag("config", options.config_file));
+  return flags;
+}
+
 std::vector<std::string> autoscaler_flags(const PlanOptions& options) {
-  std::vector<std::string> flags = {flag("min-replicas", options.replicas), flag("max-replicas", options.replicas_max)};
+  std::vector<std::string> flags = {flag("min-replicas", options.replicas),
+                                    flag("max-replicas", std::max(1, options.replicas_max))};
   if (options.replicas_max <= options.replicas) return flags;
-  append(flags, {"--supervise", flag("worker-program", options.programs.worker),
-                 flag("worker-log-folder", options.log_folder)});
-  std::vector<std::string> passed_on = common_flags(options, kAnyAddress);
-  append(passed_on, worker_flags(options));
-  for (const std::string& argument : passed_on) flags.push_back(flag("worker-argument", argument));
+  append(flags, {"--supervise", flag("model-name", model_name(options)),
+                 flag("worker-program", options.programs.worker), flag("worker-log-folder", options.log_folder)});
+  for (const std::string& argument : supervised_worker_flags(options)) {
+    flags.push_back(flag("worker-argument", argument));
+  }
   return flags;
 }
 
 }  // namespace
+
+std::string model_name(const PlanOptions& options) {
+  return std::filesystem::path(options.model).filename().string();
+}
 
 PlannedProcess plan_nats_server(const std::string& program, int port, const std::string& log_folder) {
   const std::string port_argument = port == 0 ? "-1" : fmt::to_string(port);

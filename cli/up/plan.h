@@ -35,6 +35,9 @@ struct PlanOptions {
   std::string log_folder;
 };
 
+// What clients call the model: the name of its folder.
+[[nodiscard]] std::string model_name(const PlanOptions& options);
+
 // Port 0 takes a free one; the server then says which in a file in the log folder (see read_nats_ports).
 [[nodiscard]] PlannedProcess plan_nats_server(const std::string& program, int port, const std::string& log_folder);
 

@@ -55,8 +55,7 @@ std::string find_nats_server(std::string_view path) {
   }
   throw mesh::Error(mesh::ErrorCode::kUnavailable,
                     "nats-server is not installed. On Debian: apt-get install nats-server. "
-                    "Or use a server that runs elsewhere: --nats-url nats://HOST:4222",
-                    "--nats-url");
+                    "Or use a server that runs elsewhere: --nats-url nats://HOST:4222");
 }
 
 std::string find_demo_model(const std::string& program_folder) {
@@ -67,8 +66,8 @@ std::string find_demo_model(const std::string& program_folder) {
     if (is_model(candidate)) return candidate.string();
   }
   throw mesh::Error(mesh::ErrorCode::kUnavailable,
-                    fmt::format("the demo model is neither in {} nor in {}; name a model with --model DIR",
-                                candidates[0].string(), candidates[1].string()),
+                    fmt::format("the demo model is neither in {} nor in {}; name another", candidates[0].string(),
+                                candidates[1].string()),
                     "--model");
 }
 
@@ -76,8 +75,7 @@ std::string require_model(const std::string& folder) {
   std::error_code error;
   const fs::path absolute = fs::canonical(folder, error);
   if (error || !is_model(absolute)) {
-    throw mesh::Error(mesh::ErrorCode::kInvalidArgument, fmt::format("--model: {} holds no config.json", folder),
-                      "--model");
+    throw mesh::Error(mesh::ErrorCode::kInvalidArgument, fmt::format("{} holds no config.json", folder), "--model");
   }
   return absolute.string();
 }

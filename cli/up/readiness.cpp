@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
-#include <cstdint>
 #include <fstream>
 #include <iterator>
 
@@ -15,6 +13,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 
+#include "mesh/address.h"
 #include "mesh/error.h"
 
 namespace bellwether::cli {
@@ -23,23 +22,6 @@ namespace {
 namespace json = boost::json;
 using boost::asio::ip::tcp;
 
-struct HostPort {
-  std::string host;  // without the brackets of an IPv6 address
-  uint16_t port;
-};
-
-std::optional<HostPort> split_address(std::string_view address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string_view::npos) return std::nullopt;
-  std::string_view host = address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  const std::string_view digits = address.substr(colon + 1);
-  uint16_t port = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (error != std::errc() || end != digits.data() + digits.size() || host.empty()) return std::nullopt;
-  return HostPort{std::string(host), port};
-}
-
 // The text of a member, "" when there is none.
 std::string_view text_of(const json::object& object, std::string_view name) {
   const json::value* value = object.if_contains(name);
@@ -47,7 +29,7 @@ std::string_view text_of(const json::object& object, std::string_view name) {
   return text == nullptr ? std::string_view() : std::string_view(*text);
 }
 
-void try_listen(const HostPort& wanted) {
+void try_listen(const mesh::Address& wanted) {
   boost::asio::io_context io;
   tcp::resolver resolver(io);
   for (const auto& entry : resolver.resolve(wanted.host, fmt::to_string(wanted.port))) {
@@ -78,8 +60,8 @@ std::optional<std::string> read_nats_url(const std::string& folder, pid_t nats_s
 }
 
 int port_of_url(std::string_view url) {
-  const auto split = split_address(url);
-  return split ? split->port : 0;
+  const size_t scheme_end = url.find("://");
+  return mesh::parse_address(std::string(scheme_end == std::string_view::npos ? url : url.substr(scheme_end + 3))).port;
 }
 
 std::optional<std::string> find_http_address(std::string_view log_text, pid_t service) {
@@ -97,30 +79,28 @@ std::optional<std::string> find_http_address(std::string_view log_text, pid_t se
   return std::nullopt;
 }
 
-void require_free_address(const std::string& address) {
-  const auto wanted = split_address(address);
-  if (!wanted) {
-    throw mesh::Error(mesh::ErrorCode::kInvalidArgument, fmt::format("--http: {} is not HOST:PORT", address), "--http");
-  }
-  if (wanted->port == 0) return;
+void require_free_address(const std::string& text) {
+  mesh::Address address;
   try {
-    try_listen(*wanted);
+    address = mesh::parse_address(text);
+  } catch (const mesh::Error& error) {
+    throw mesh::Error(error.code(), error.what(), "--http");
+  }
+  if (address.port == 0) return;
+  try {
+    try_listen(address);
   } catch (const boost::system::system_error& error) {
     throw mesh::Error(mesh::ErrorCode::kUnavailable,
-                      fmt::format("cannot listen on {}: {}. Choose another address with --http HOST:PORT", address,
-                                  error.code().message()),
+                      fmt::format("cannot listen on {}: {}; choose another HOST:PORT", text, error.code().message()),
                       "--http");
   }
 }
 
-std::string client_url(std::string_view address) {
-  const auto split = split_address(address);
-  if (!split) return fmt::format("http://{}", address);
-  std::string host = split->host;
-  if (host == "0.0.0.0") host = "127.0.0.1";
-  if (host == "::") host = "::1";
-  const bool ipv6 = host.find(':') != std::string::npos;
-  return fmt::format("http://{}:{}", ipv6 ? fmt::format("[{}]", host) : host, split->port);
+std::string client_url(const std::string& address) {
+  mesh::Address reachable = mesh::parse_address(address);
+  if (reachable.host == "0.0.0.0") reachable.host = "127.0.0.1";
+  if (reachable.host == "::") reachable.host = "::1";
+  return "http://" + mesh::to_string(reachable);
 }
 
 }  // namespace bellwether::cli

@@ -15,18 +15,18 @@ namespace bellwether::cli {
 // The client URL in the text of such a file.
 [[nodiscard]] std::optional<std::string> parse_nats_ports(std::string_view text);
 
-// The port at the end of "nats://127.0.0.1:4222", 0 when there is none.
+// The port at the end of "nats://127.0.0.1:4222". Throws mesh::Error{kInvalidArgument} when there is none.
 [[nodiscard]] int port_of_url(std::string_view url);
 
 // The address that a service's JSON log names in the "started" line of that process; nullopt until it has been written.
 // Lines of earlier processes may stand before it.
 [[nodiscard]] std::optional<std::string> find_http_address(std::string_view log_text, pid_t service);
 
-// Throws mesh::Error{kUnavailable} naming the address and --http when somebody else listens there, or it is no address
-// of this machine; mesh::Error{kInvalidArgument} when it is not HOST:PORT. Port 0 is always free.
-void require_free_address(const std::string& address);
+// Throws mesh::Error{kUnavailable} naming the address (field --http) when somebody else listens there, or it is no
+// address of this machine; mesh::Error{kInvalidArgument} when it is not HOST:PORT. Port 0 is always free.
+void require_free_address(const std::string& text);
 
 // Where a client on this machine reaches a server bound to `address`: "http://127.0.0.1:8000" for "0.0.0.0:8000".
-[[nodiscard]] std::string client_url(std::string_view address);
+[[nodiscard]] std::string client_url(const std::string& address);
 
 }  // namespace bellwether::cli

@@ -37,10 +37,10 @@ constexpr int kKilledBySecondSignal = 130;
 
 PlanOptions plan_options(const UpSettings& settings, const std::vector<std::string>& arguments) {
   if (settings.replicas_max != 0 && settings.replicas_max < settings.replicas) {
-    throw mesh::Error(mesh::ErrorCode::kInvalidArgument, "--max-replicas is less than --replicas", "--max-replicas");
+    throw mesh::Error(mesh::ErrorCode::kInvalidArgument, "is less than --replicas", "--max-replicas");
   }
   if (!settings.common.nats_url.empty() && settings.nats_port != 0) {
-    throw mesh::Error(mesh::ErrorCode::kInvalidArgument, "--nats-port is of no use with --nats-url", "--nats-port");
+    throw mesh::Error(mesh::ErrorCode::kInvalidArgument, "is of no use with --nats-url", "--nats-port");
   }
   const std::string folder = mesh::program_folder();
   const auto replicas = static_cast<int>(settings.replicas);

@@ -94,8 +94,8 @@ TEST(UpPlan, TheAutoscalerSupervisesWhenThereIsRoomToScale) {
   EXPECT_THAT(names(planned), Not(Contains("worker-1"))) << "its workers are its own";
   EXPECT_THAT(arguments_of(planned, "autoscaler"),
               IsSupersetOf({"--supervise", "--min-replicas=1", "--max-replicas=4", "--worker-program=/b/worker",
-                            "--worker-log-folder=/logs", "--worker-argument=--model=/models/nano",
-                            "--worker-argument=--nats-url=nats://127.0.0.1:4000"}));
+                            "--worker-log-folder=/logs", "--worker-argument=--model=/models/nano", "--model-name=nano",
+                            "--worker-argument=--shutdown-grace-ms=30000"}));
 }
 
 TEST(UpPlan, PassesOnWhatIsGiven) {
@@ -163,9 +163,10 @@ TEST(ConfigFile, IsFoundAmongTheArguments) {
 }
 
 TEST(ReadyText, BeginsWithTheAddressAndQuotesTheModel) {
-  const std::string text = ready_text("http://127.0.0.1:8000", "it's");
+  const std::string text = ready_text("http://127.0.0.1:8000", "it's", "/bin/bellwether");
   EXPECT_THAT(text, StartsWith("ready http://127.0.0.1:8000\n"));
   EXPECT_THAT(text, HasSubstr(R"("model": "it'\''s")"));
+  EXPECT_THAT(text, HasSubstr("\n  /bin/bellwether chat\n"));
   EXPECT_THAT(text, HasSubstr("Who won the world series in 2020?"));
 }
 

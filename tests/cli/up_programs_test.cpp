@@ -22,7 +22,7 @@ std::string error_of(Action action) {
   try {
     static_cast<void>(action());
   } catch (const mesh::Error& error) {
-    return error.what();
+    return error.field() + ": " + error.what();
   }
   return "";
 }

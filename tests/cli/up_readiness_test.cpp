@@ -42,7 +42,7 @@ TEST(RequireFreeAddress, NamesAnAddressThatIsTaken) {
   } catch (const mesh::Error& error) {
     EXPECT_EQ(error.code(), mesh::ErrorCode::kUnavailable);
     EXPECT_THAT(error.what(), HasSubstr(address));
-    EXPECT_THAT(error.what(), HasSubstr("--http"));
+    EXPECT_EQ(error.field(), "--http");
   }
   taken.close();
   EXPECT_NO_THROW(require_free_address(address));

@@ -1,6 +1,7 @@
 // A client that goes away in the middle of its answer.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <string>
 
@@ -13,55 +14,63 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr int kControlTokens = 2500;
+// As long as a context holds: nobody waits for its end.
+constexpr int kTokensMax = 6000;
 
-// Another stream, whose life tells what a departure does to others.
-class ControlStream {
+// A stream that goes on until it is told to leave, and counts what it gets.
+class EndlessStream {
  public:
-  explicit ControlStream(const std::string& url) {
-    auto begun = std::make_shared<std::promise<void>>();
-    std::future<void> has_begun = begun->get_future();
-    reply_ = std::async(std::launch::async, [url, begun] {
-      return http_stream(url, endless_request(kControlTokens), [begun](const StreamedReply& so_far) {
-        if (so_far.text_events == 1) begun->set_value();
-        return true;
-      });
-    });
-    if (has_begun.wait_for(kPatience) != std::future_status::ready)
-      throw std::runtime_error("the stream does not begin");
+  EndlessStream(const std::string& url, const ReferenceCase& about)
+      : reply_(std::async(std::launch::async, [this, url, &about] {
+          return http_stream(url, endless_request(about, kTokensMax), [this](const StreamedReply& so_far) {
+            events_ = so_far.text_events;
+            return !leaving_;
+          });
+        })) {}
+  ~EndlessStream() { leaving_ = true; }
+  EndlessStream(const EndlessStream&) = delete;
+  EndlessStream& operator=(const EndlessStream&) = delete;
+
+  // Whether it gets this many more events from now on.
+  [[nodiscard]] bool advances(int events) const {
+    const int from = events_;
+    return eventually([&] { return events_ >= from + events; }, kPatience);
   }
 
-  [[nodiscard]] bool running() const { return reply_.wait_for(seconds(0)) != std::future_status::ready; }
-  StreamedReply finish() { return reply_.get(); }
+  StreamedReply leave() {
+    leaving_ = true;
+    return reply_.get();
+  }
 
  private:
+  std::atomic<int> events_ = 0;
+  std::atomic<bool> leaving_ = false;
   std::future<StreamedReply> reply_;
 };
 
 TEST(Disconnect, FreesItsBlocksAndLeavesOthersAlone) {
   const std::string url = shared_mesh().url() + "/v1/chat/completions";
   const std::string metrics = shared_mesh().worker_metrics_url();
-  ASSERT_TRUE(eventually([&] { return metric_value(metrics, "vllm:kv_cache_usage_perc") == 0; }, seconds(5)));
+  const auto running = [&] { return metric_value(metrics, "vllm:num_requests_running"); };
+  const auto kv_use = [&] { return metric_value(metrics, "vllm:kv_cache_usage_perc"); };
+  ASSERT_TRUE(eventually([&] { return kv_use() == 0; }, seconds(5)));
 
-  ControlStream control(url);
-  double used_by_both = 0;
-  const StreamedReply left = http_stream(url, endless_request(5000), [&](const StreamedReply& so_far) {
-    if (so_far.text_events < 20) return true;
-    used_by_both = metric_value(metrics, "vllm:kv_cache_usage_perc");
-    EXPECT_EQ(metric_value(metrics, "vllm:num_requests_running"), 2);
-    return false;
-  });
+  EndlessStream control(url, reference_cases()[0]);
+  EndlessStream leaver(url, longest_prompt());  // its blocks are many
+  ASSERT_TRUE(control.advances(5));
+  ASSERT_TRUE(leaver.advances(5));
+  EXPECT_EQ(running(), 2);
+  const double used_by_both = kv_use();
+  const StreamedReply left = leaver.leave();
   EXPECT_FALSE(left.done);
-  EXPECT_TRUE(eventually([&] { return metric_value(metrics, "vllm:num_requests_running") == 1; }, seconds(1)));
-  EXPECT_LT(metric_value(metrics, "vllm:kv_cache_usage_perc"), used_by_both);
-  EXPECT_TRUE(control.running()) << "the comparison is worth nothing when it has ended";
+  EXPECT_TRUE(eventually([&] { return running() == 1; }, seconds(1)));
+  EXPECT_LT(kv_use(), used_by_both);
+  EXPECT_GT(kv_use(), 0);
 
-  const StreamedReply undisturbed = control.finish();
+  EXPECT_TRUE(control.advances(20)) << "the other stream goes on";
+  const StreamedReply undisturbed = control.leave();
   EXPECT_EQ(undisturbed.error, "");
-  EXPECT_TRUE(undisturbed.done);
-  EXPECT_EQ(undisturbed.usage->at("completion_tokens"), kControlTokens);
-  EXPECT_TRUE(eventually([&] { return metric_value(metrics, "vllm:kv_cache_usage_perc") == 0; }, seconds(1)));
-  EXPECT_EQ(metric_value(metrics, "vllm:num_requests_running"), 0);
+  EXPECT_TRUE(eventually([&] { return running() == 0 && kv_use() == 0; }, seconds(1)));
 }
 
 }  // namespace

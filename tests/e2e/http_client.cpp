@@ -18,7 +18,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr long kSecondsMax = 60;
+constexpr long kSecondsMax = 120;
 
 struct EasyDeleter {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }

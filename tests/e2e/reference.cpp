@@ -1,5 +1,6 @@
 #include "e2e/reference.h"
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
@@ -65,16 +66,23 @@ const std::vector<ReferenceCase>& reference_cases() {
   return cases;
 }
 
-std::string endless_request(int tokens) {
+std::string endless_request(const ReferenceCase& about, int tokens) {
   json::object body;
   body["model"] = kModel;
-  body["messages"] = reference_cases()[0].messages;
+  body["messages"] = about.messages;
   body["temperature"] = 0;
   body["ignore_eos"] = true;
   body["max_tokens"] = tokens;
   body["stream"] = true;
   body["stream_options"] = json::object{{"include_usage", true}};
   return json::serialize(body);
+}
+
+const ReferenceCase& longest_prompt() {
+  const auto& cases = reference_cases();
+  return *std::max_element(cases.begin(), cases.end(), [](const ReferenceCase& a, const ReferenceCase& b) {
+    return a.prompt_tokens < b.prompt_tokens;
+  });
 }
 
 }  // namespace bellwether::e2e

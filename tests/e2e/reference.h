@@ -25,7 +25,10 @@ struct ReferenceCase {
 
 [[nodiscard]] const std::vector<ReferenceCase>& reference_cases();
 
-// A chat request whose answer is `tokens` long, whatever the model would say.
-[[nodiscard]] std::string endless_request(int tokens);
+// A case's request, streamed, with an answer of exactly `tokens`, whatever the model would say.
+[[nodiscard]] std::string endless_request(const ReferenceCase& about, int tokens);
+
+// The case with the longest prompt, about 2,000 tokens.
+[[nodiscard]] const ReferenceCase& longest_prompt();
 
 }  // namespace bellwether::e2e
