@@ -33,8 +33,9 @@ void split_text(std::string text, ReferenceCase& out) {
 std::vector<ReferenceCase> load() {
   std::ifstream in(BELLWETHER_TEST_DATA "/nano/reference.json");
   const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const json::value document = json::parse(text);
   std::vector<ReferenceCase> cases;
-  for (const json::value& value : json::parse(text).at("cases").as_array()) {
+  for (const json::value& value : document.at("cases").as_array()) {
     ReferenceCase one;
     one.messages = value.at("messages").as_array();
     if (value.at("tools").is_array()) one.tools = value.at("tools").as_array();
