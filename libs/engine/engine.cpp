@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <utility>
 
 #include "engine/cpu/cpu_forward.h"
@@ -41,7 +42,12 @@ class Engine::Impl {
     const EngineOptions resolved = resolve(options, config);
     auto pool = std::make_unique<cpu::ThreadPool>(resolved.threads);
     cpu::ModelWeights weights = cpu::load_weights(config, std::move(source), *pool, progress);
-    auto forward = std::make_unique<cpu::CpuForward>(config, std::move(weights), std::move(pool), resolved.kv_blocks);
+    std::unique_ptr<Forward> forward;
+    try {
+      forward = std::make_unique<cpu::CpuForward>(config, std::move(weights), std::move(pool), resolved.kv_blocks);
+    } catch (const std::bad_alloc&) {
+      throw ConfigError(fmt::format("kv_blocks is {}: a cache of that size does not fit memory", resolved.kv_blocks));
+    }
     return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(config, resolved, std::move(forward))));
   }
 

@@ -13,8 +13,9 @@ namespace {
 
 constexpr int64_t kQueryTile = 24;  // rows whose scores against one block of keys are held at once
 
-int64_t round_up(int64_t value, int64_t to) {
-  return (value + to - 1) / to * to;
+// Rows of values are held at a length for which kernels need no special end.
+int64_t padded(int64_t size) {
+  return (size + 15) / 16 * 16;
 }
 
 }  // namespace
@@ -73,11 +74,11 @@ void Attention::project(const AttentionWeights& weights, const BatchRows& rows, 
 void Attention::turn_and_store(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
   const int64_t rank = config_.kv_lora_rank;
   const int64_t rope = config_.qk_rope_head_dim;
-  const float* kv = kv_.at_least(0);
-  float* q = q_.at_least(0);
+  const float* kv = kv_.data();
+  float* q = q_.data();
   pool_.for_each(rows.count, [&](int64_t row) {
-    const float* cosine = cosine_.at_least(0) + row * rope / 2;
-    const float* sine = sine_.at_least(0) + row * rope / 2;
+    const float* cosine = cosine_.data() + row * rope / 2;
+    const float* sine = sine_.data() + row * rope / 2;
     for (int64_t head = 0; head < config_.num_attention_heads; ++head) {
       float* q_head = q + (row * config_.num_attention_heads + head) * config_.qk_head_dim();
       rotate(cosine, sine, rope / 2, q_head + config_.qk_nope_head_dim);
@@ -96,17 +97,10 @@ float* Attention::cached(int64_t layer, std::span<const int32_t> blocks, int64_t
 }
 
 void Attention::prefill_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
-  struct Task {
-    const PrefillRows* rows;
-    int64_t head;
-    int64_t row_begin;
-    int64_t row_end;
-  };
   // Every task makes the keys and values of all earlier positions anew, so rows are cut no finer than the threads need.
   const int64_t heads = config_.num_attention_heads;
-  const auto segments = static_cast<int64_t>(rows.prefill.size());
-  const int64_t cuts = std::max<int64_t>(1, pool_.threads() / (heads * segments));
-  std::vector<Task> tasks;
+  const int64_t cuts = std::max<int64_t>(1, pool_.threads() / (heads * std::ssize(rows.prefill)));
+  std::vector<PrefillTask> tasks;
   for (const PrefillRows& segment : rows.prefill) {
     const int64_t piece = (segment.rows + cuts - 1) / cuts;
     for (int64_t head = 0; head < heads; ++head) {
@@ -115,72 +109,74 @@ void Attention::prefill_all(int64_t layer, const AttentionWeights& weights, cons
       }
     }
   }
-  pool_.run(std::ssize(tasks), [&](int64_t i, int thread) {
-    const Task& task = tasks[i];
-    prefill(layer, weights, *task.rows, task.head, task.row_begin, task.row_end, thread);
-  });
+  pool_.run(std::ssize(tasks), [&](int64_t i, int thread) { prefill(layer, weights, tasks[i], of_thread_[thread]); });
 }
 
-// One head of rows [row_begin, row_end) of a segment: block of keys after block of keys, all rows that see the block.
-void Attention::prefill(int64_t layer, const AttentionWeights& weights, const PrefillRows& rows, int64_t head,
-                        int64_t row_begin, int64_t row_end, int thread) {
+// Block of keys after block of keys, all rows that see the block.
+void Attention::prefill(int64_t layer, const AttentionWeights& weights, const PrefillTask& task,
+                        PrefillScratch& scratch) {
   const int64_t heads = config_.num_attention_heads;
-  const int64_t nope = config_.qk_nope_head_dim;
-  const int64_t rope = config_.qk_rope_head_dim;
   const int64_t qk = config_.qk_head_dim();
   const int64_t v = config_.v_head_dim;
-  const int64_t rank = config_.kv_lora_rank;
-  const int64_t latent = config_.latent_dim();
-  const int64_t count = row_end - row_begin;
-  const int64_t v_padded = round_up(v, 16);
-  const int64_t first_position = rows.position + row_begin;
-
-  float* keys = of_thread_[thread].at_least(kBlockTokens * (qk + v_padded) + kQueryTile * kBlockTokens +
-                                            count * v_padded + count * 2);
-  float* values = keys + kBlockTokens * qk;          // (kBlockTokens, v_padded)
-  float* scores = values + kBlockTokens * v_padded;  // (kQueryTile, kBlockTokens)
-  float* sums = scores + kQueryTile * kBlockTokens;  // (count, v_padded)
-  std::vector<RunningSoftmax> softmax(static_cast<size_t>(count));
-  std::fill_n(values, kBlockTokens * v_padded, 0.0F);
+  const int64_t v_padded = padded(v);
+  const int64_t count = task.row_end - task.row_begin;
+  const int64_t first_row = task.rows->row_begin + task.row_begin;
+  const int64_t first_position = task.rows->position + task.row_begin;
+  float* scores = scratch.scores.at_least(kQueryTile * kBlockTokens);
+  float* sums = scratch.sums.at_least(count * v_padded);
   std::fill_n(sums, count * v_padded, 0.0F);
+  scratch.softmax.assign(static_cast<size_t>(count), {});
 
-  const int64_t key_row = head * (nope + v);  // of kv_b, where this head's keys begin; its values follow
-  for (int64_t block = 0; block <= (first_position + count - 1) / kBlockTokens; ++block) {
-    const int64_t block_position = block * kBlockTokens;
-    const int64_t tokens = std::min(kBlockTokens, first_position + count - block_position);
-    const float* latents = cached(layer, rows.blocks, block_position);
-    dot_rows(latents, latent, tokens, weights.kv_b, key_row, key_row + nope, keys, qk);
-    dot_rows(latents, latent, tokens, weights.kv_b, key_row + nope, key_row + nope + v, values, v_padded);
-    for (int64_t t = 0; t < tokens; ++t) {
-      std::memcpy(keys + t * qk + nope, latents + t * latent + rank, static_cast<size_t>(rope) * sizeof(float));
-    }
-    const int64_t seeing = std::max<int64_t>(0, block_position - first_position);  // the first row that sees the block
+  for (int64_t begin = 0; begin < first_position + count; begin += kBlockTokens) {
+    const int64_t tokens = std::min(kBlockTokens, first_position + count - begin);
+    expand_block(weights, cached(layer, task.rows->blocks, begin), tokens, task.head, scratch);
+    const Matrix keys = float_matrix(scratch.keys.data(), tokens, qk, qk);
+    const Matrix values = float_matrix(scratch.values.data(), tokens, v_padded, v_padded);
+    const int64_t seeing = std::max<int64_t>(0, begin - first_position);  // the first row that sees this block
     for (int64_t r = seeing; r < count; r += kQueryTile) {
       const int64_t tile = std::min(kQueryTile, count - r);
-      const float* q = q_.at_least(0) + ((rows.row_begin + row_begin + r) * heads + head) * qk;
-      dot_rows(q, heads * qk, tile, float_matrix(keys, tokens, qk, qk), 0, tokens, scores, kBlockTokens);
+      const float* q = q_.data() + ((first_row + r) * heads + task.head) * qk;
+      dot_rows(q, heads * qk, tile, keys, 0, tokens, scores, kBlockTokens);
       for (int64_t i = 0; i < tile; ++i) {
-        const int64_t visible = std::min(tokens, first_position + r + i + 1 - block_position);
-        const float factor = softmax[r + i].add_block(scores + i * kBlockTokens, visible, scale_);
+        const int64_t visible = std::min(tokens, first_position + r + i + 1 - begin);
+        const float factor = scratch.softmax[r + i].add_block(scores + i * kBlockTokens, visible, scale_);
         if (factor != 1) scale(factor, v_padded, sums + (r + i) * v_padded);
       }
-      add_weighted_rows(scores, kBlockTokens, tile, float_matrix(values, tokens, v_padded, v_padded), 0, tokens, 0,
-                        v_padded, sums + r * v_padded, v_padded);
+      add_weighted_rows(scores, kBlockTokens, tile, values, 0, tokens, 0, v_padded, sums + r * v_padded, v_padded);
     }
   }
   for (int64_t r = 0; r < count; ++r) {
-    float* out = output_.at_least(0) + ((rows.row_begin + row_begin + r) * heads + head) * v;
+    float* out = output_.data() + ((first_row + r) * heads + task.head) * v;
     std::memcpy(out, sums + r * v_padded, static_cast<size_t>(v) * sizeof(float));
-    scale(1 / softmax[r].sum, v, out);
+    scale(1 / scratch.softmax[r].sum, v, out);
+  }
+}
+
+// One head's keys and values of a block's tokens, from their latents (tokens, latent_dim).
+void Attention::expand_block(const AttentionWeights& weights, const float* latents, int64_t tokens, int64_t head,
+                             PrefillScratch& scratch) const {
+  const int64_t nope = config_.qk_nope_head_dim;
+  const int64_t qk = config_.qk_head_dim();
+  const int64_t v = config_.v_head_dim;
+  const int64_t v_padded = padded(v);
+  const int64_t latent = config_.latent_dim();
+  float* keys = scratch.keys.at_least(kBlockTokens * qk);
+  float* values = scratch.values.at_least(kBlockTokens * v_padded);
+  const int64_t key_row = head * (nope + v);  // of kv_b, where this head's keys begin; its values follow
+  dot_rows(latents, latent, tokens, weights.kv_b, key_row, key_row + nope, keys, qk);
+  dot_rows(latents, latent, tokens, weights.kv_b, key_row + nope, key_row + nope + v, values, v_padded);
+  for (int64_t t = 0; t < tokens; ++t) {
+    std::memcpy(keys + t * qk + nope, latents + t * latent + config_.kv_lora_rank,
+                static_cast<size_t>(config_.qk_rope_head_dim) * sizeof(float));
+    std::fill(values + t * v_padded + v, values + (t + 1) * v_padded, 0.0F);
   }
 }
 
 void Attention::decode_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
   const int64_t heads = config_.num_attention_heads;
   const auto count = static_cast<int64_t>(rows.decode.size());
-  std::ignore = absorbed_.at_least(count * heads * config_.latent_dim());
-  std::ignore = latent_output_.at_least(count * heads * config_.kv_lora_rank);
   absorb_queries(weights, rows);
+  latent_output_.reserve(count * heads * config_.kv_lora_rank);
   // Heads of one row share what they read, so they are cut no finer than the threads need.
   const int64_t pieces = std::clamp<int64_t>(pool_.threads() / count, 1, heads);
   const int64_t piece = (heads + pieces - 1) / pieces;
@@ -199,11 +195,12 @@ void Attention::absorb_queries(const AttentionWeights& weights, const BatchRows&
   const int64_t rank = config_.kv_lora_rank;
   const int64_t latent = config_.latent_dim();
   const auto count = static_cast<int64_t>(rows.decode.size());
+  float* absorbed = absorbed_.at_least(count * heads * latent);
   pool_.for_each(heads, [&](int64_t head) {
     const int64_t key_row = head * (nope + config_.v_head_dim);
     for (int64_t i = 0; i < count; ++i) {
-      const float* q = q_.at_least(0) + (rows.decode[i].row * heads + head) * config_.qk_head_dim();
-      float* out = absorbed_.at_least(0) + (i * heads + head) * latent;
+      const float* q = q_.data() + (rows.decode[i].row * heads + head) * config_.qk_head_dim();
+      float* out = absorbed + (i * heads + head) * latent;
       std::fill_n(out, rank, 0.0F);
       add_weighted_rows(q, 0, 1, weights.kv_b, key_row, key_row + nope, 0, rank, out, 0);
       std::memcpy(out + rank, q + nope, static_cast<size_t>(config_.qk_rope_head_dim) * sizeof(float));
@@ -220,8 +217,8 @@ void Attention::attend_latents(int64_t layer, const DecodeRow& row, int64_t inde
   constexpr int64_t kHeadsMax = 16;  // at a time
   for (int64_t head = head_begin; head < head_end; head += kHeadsMax) {
     const int64_t count = std::min(kHeadsMax, head_end - head);
-    const float* q = absorbed_.at_least(0) + (index * heads + head) * latent;
-    float* sums = latent_output_.at_least(0) + (index * heads + head) * rank;  // (count, rank)
+    const float* q = absorbed_.data() + (index * heads + head) * latent;
+    float* sums = latent_output_.data() + (index * heads + head) * rank;  // (count, rank)
     std::fill_n(sums, count * rank, 0.0F);
     float scores[kHeadsMax * kBlockTokens];
     RunningSoftmax softmax[kHeadsMax];
@@ -249,8 +246,8 @@ void Attention::expand_outputs(const AttentionWeights& weights, const BatchRows&
   pool_.for_each(heads, [&](int64_t head) {
     const int64_t value_row = head * (config_.qk_nope_head_dim + v) + config_.qk_nope_head_dim;
     for (int64_t i = 0; i < count; ++i) {
-      float* out = output_.at_least(0) + (rows.decode[i].row * heads + head) * v;
-      const float* sums = latent_output_.at_least(0) + (i * heads + head) * rank;
+      float* out = output_.data() + (rows.decode[i].row * heads + head) * v;
+      const float* sums = latent_output_.data() + (i * heads + head) * rank;
       dot_rows(sums, 0, 1, weights.kv_b, value_row, value_row + v, out, 0);
     }
   });

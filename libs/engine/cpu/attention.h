@@ -11,8 +11,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "engine/cpu/batch_rows.h"
+#include "engine/cpu/kernels.h"
 #include "engine/cpu/model_weights.h"
 #include "engine/cpu/rope.h"
 #include "engine/cpu/scratch.h"
@@ -33,14 +36,30 @@ class Attention {
   void compute(int64_t layer, const AttentionWeights& weights, const BatchRows& rows, const float* x, float* y);
 
  private:
+  // One head of rows [row_begin, row_end) of a segment.
+  struct PrefillTask {
+    const PrefillRows* rows;
+    int64_t head;
+    int64_t row_begin;
+    int64_t row_end;
+  };
+  struct PrefillScratch {
+    Scratch<float> keys;                  // (kBlockTokens, D)
+    Scratch<float> values;                // (kBlockTokens, v, rounded up to whole vectors)
+    Scratch<float> scores;                // (a tile of rows, kBlockTokens)
+    Scratch<float> sums;                  // (rows, v, rounded up)
+    std::vector<RunningSoftmax> softmax;  // (rows)
+  };
+
   void project(const AttentionWeights& weights, const BatchRows& rows, const float* x);
   void turn_and_store(int64_t layer, const AttentionWeights& weights, const BatchRows& rows);
-  void prefill(int64_t layer, const AttentionWeights& weights, const PrefillRows& rows, int64_t head, int64_t row_begin,
-               int64_t row_end, int thread);
   void prefill_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows);
+  void prefill(int64_t layer, const AttentionWeights& weights, const PrefillTask& task, PrefillScratch& scratch);
+  void expand_block(const AttentionWeights& weights, const float* latents, int64_t tokens, int64_t head,
+                    PrefillScratch& scratch) const;
+  void decode_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows);
   void absorb_queries(const AttentionWeights& weights, const BatchRows& rows);
   void attend_latents(int64_t layer, const DecodeRow& row, int64_t index, int64_t head_begin, int64_t head_end);
-  void decode_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows);
   void expand_outputs(const AttentionWeights& weights, const BatchRows& rows);
   [[nodiscard]] float* cached(int64_t layer, std::span<const int32_t> blocks, int64_t position);
 
@@ -52,15 +71,15 @@ class Attention {
   std::unique_ptr<float[]> cache_;  // (layers, kv_blocks, kBlockTokens, latent_dim); untouched pages take no memory
 
   // For the batch. H heads, D = nope + rope, L = kv_lora_rank, R = rope.
-  Scratch<float> cosine_;                  // (rows, R / 2)
-  Scratch<float> sine_;                    // (rows, R / 2)
-  Scratch<float> q_latent_;                // (rows, q_lora_rank)
-  Scratch<float> kv_;                      // (rows, L + R)
-  Scratch<float> q_;                       // (rows, H, D)
-  Scratch<float> absorbed_;                // (decode rows, H, L + R): queries in the latent space, then R turned
-  Scratch<float> latent_output_;           // (decode rows, H, L)
-  Scratch<float> output_;                  // (rows, H, v)
-  std::vector<Scratch<float>> of_thread_;  // a prefill task's keys, values, scores and running sums
+  Scratch<float> cosine_;         // (rows, R / 2)
+  Scratch<float> sine_;           // (rows, R / 2)
+  Scratch<float> q_latent_;       // (rows, q_lora_rank)
+  Scratch<float> kv_;             // (rows, L + R)
+  Scratch<float> q_;              // (rows, H, D)
+  Scratch<float> absorbed_;       // (decode rows, H, L + R): queries in the latent space, then R turned
+  Scratch<float> latent_output_;  // (decode rows, H, L)
+  Scratch<float> output_;         // (rows, H, v)
+  std::vector<PrefillScratch> of_thread_;
 };
 
 }  // namespace bellwether::engine::cpu

@@ -55,7 +55,7 @@ void CpuForward::embed(std::span<const BatchSegment> segments, float* x) {
 
 std::span<const float> CpuForward::logits(std::span<const BatchSegment> segments, const float* x) {
   const int64_t hidden = config_.hidden_size;
-  float* normed = normed_.at_least(0);
+  float* normed = normed_.data();
   int64_t row = 0;
   int64_t wanted = 0;
   for (const BatchSegment& segment : segments) {

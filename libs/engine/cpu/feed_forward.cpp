@@ -38,7 +38,7 @@ void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, i
   const int64_t hidden = config_.hidden_size;
   const int64_t experts = config_.n_routed_experts;
   const int64_t top_k = config_.num_experts_per_tok;
-  const ExpertChoice* choices = choices_.at_least(0);
+  const ExpertChoice* choices = choices_.data();
   first_of_expert_.assign(static_cast<size_t>(experts) + 1, 0);
   for (int64_t i = 0; i < rows * top_k; ++i) ++first_of_expert_[choices[i].expert + 1];
   for (int64_t e = 0; e < experts; ++e) first_of_expert_[e + 1] += first_of_expert_[e];
@@ -104,15 +104,15 @@ void FeedForward::run_groups() {
 void FeedForward::combine(const LayerWeights& weights, int64_t rows, float* y) {
   const int64_t hidden = config_.hidden_size;
   const int64_t top_k = config_.num_experts_per_tok;
-  const ExpertChoice* choices = choices_.at_least(0);
-  const float* outputs = expert_output_.at_least(0);
+  const ExpertChoice* choices = choices_.data();
+  const float* outputs = expert_output_.data();
   pool_.for_each(rows, [&](int64_t row) {
     float* out = y + row * hidden;
     std::fill_n(out, hidden, 0.0F);
     for (int64_t i = row * top_k; i < (row + 1) * top_k; ++i) {
       add_scaled(outputs + place_[i] * hidden, choices[i].weight, hidden, out);
     }
-    if (weights.shared.gate.rows > 0) add(shared_output_.at_least(0) + row * hidden, hidden, out);
+    if (weights.shared.gate.rows > 0) add(shared_output_.data() + row * hidden, hidden, out);
   });
 }
 

@@ -35,8 +35,8 @@ struct WorkItem {
 // Below this many multiply-adds, waking the other threads costs more than it saves.
 inline constexpr int64_t kParallelCostMin = 16 * 1024;
 
-// Calls work(item, begin, end) so that every unit of every item is in exactly one range. Ranges
-// are cut at multiples of kPiece.
+// Calls work(item, begin, end) so that every unit of every item is in exactly one range; ranges are
+// cut at multiples of kPiece.
 template <class Work>
 void run_items(ThreadPool& pool, std::span<const WorkItem> items, Work&& work) {
   constexpr int64_t kPiece = 8;

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "weights/float_formats.h"
+
 namespace bellwether::engine::cpu {
 namespace {
 
@@ -54,8 +56,7 @@ class Loader {
       for (size_t i = 0; i < values.size(); ++i) {
         uint16_t bits = 0;
         std::memcpy(&bits, tensor.data.data() + 2 * i, sizeof bits);
-        const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-        std::memcpy(&values[i], &wide, sizeof wide);
+        values[i] = weights::float_of_bf16(bits);
       }
     } else {
       refuse_format(name, tensor.dtype);

@@ -9,14 +9,19 @@ namespace bellwether::engine::cpu {
 template <class T>
 class Scratch {
  public:
-  // At least `count` elements with whatever they held; grows, but never shrinks.
+  // Makes room for `count` elements, whose values are lost if there was less; never shrinks.
+  void reserve(int64_t count) {
+    if (count <= count_) return;
+    data_ = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(count));
+    count_ = count;
+  }
+
   [[nodiscard]] T* at_least(int64_t count) {
-    if (count > count_) {
-      data_ = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(count));
-      count_ = count;
-    }
+    reserve(count);
     return data_.get();
   }
+
+  [[nodiscard]] T* data() { return data_.get(); }
 
  private:
   std::unique_ptr<T[]> data_;
