@@ -392,7 +392,7 @@ TEST_F(BusTest, AServerThatHangsIsNoticedAndPublishersDoNotHang) {
 }
 
 TEST_F(BusTest, StopHandsOutWhatCameAndSendsWhatWasPublished) {
-  static constexpr uint64_t kCount = 2000;
+  static constexpr uint64_t kCount = 50000;  // handling them outlasts the draining
   const auto stopped = connect();
   const auto other = connect();
   uint64_t handled = 0;
@@ -410,6 +410,7 @@ TEST_F(BusTest, StopHandsOutWhatCameAndSendsWhatWasPublished) {
 
   await(stopped->stop(kTimeMax));
   EXPECT_EQ(handled, kCount);
+  EXPECT_EQ(stopped->counters().handler_errors, 0U);  // of publishing after the close
   EXPECT_FALSE(stopped->connected());
   EXPECT_TRUE(run_until([&] { return echoed == kCount; })) << echoed;
   EXPECT_THROW(stopped->publish("out", message("x")), Error);
@@ -436,6 +437,7 @@ TEST_F(BusTest, StopReceivesWhatIsOnItsWay) {
   };
   EXPECT_TRUE(await(flush_then_stop()));
   EXPECT_EQ(handled, kCount);
+  EXPECT_EQ(stopped->counters().handler_errors, 0U);
 }
 
 TEST_F(BusTest, StopIsBoundedWhenTheServerIsGone) {
