@@ -4,7 +4,7 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 BIN := build/$(PRESET)/bin
 
-.PHONY: run test build asan tsan fuzz format lint clean packages
+.PHONY: run test build configure asan tsan fuzz format lint clean packages
 .DEFAULT_GOAL := build
 
 packages:
@@ -12,14 +12,17 @@ ifneq ($(PACKAGES),skip)
 	@tools/install-packages.sh
 endif
 
-build: packages ## the programs, in build/release/bin
+configure: packages
 	cmake --preset $(PRESET) -Wno-dev
-	cmake --build build/$(PRESET) -j $(JOBS)
+
+build: configure ## the programs, in build/release/bin
+	cmake --build build/$(PRESET) -j $(JOBS) --target programs
 
 run: build ## the mesh with the demo model, ready to chat
 	$(BIN)/bellwether up
 
-test: build ## every test
+test: configure ## every test
+	cmake --build build/$(PRESET) -j $(JOBS)
 	cd tests/clients && npm ci --no-audit --no-fund
 	ctest --test-dir build/$(PRESET) --output-on-failure
 
@@ -36,7 +39,7 @@ fuzz: packages ## every fuzzer for FUZZ_SECONDS seconds each
 format: ## every source file, in place
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' '*.proto' | xargs clang-format-19 -i
 
-lint: build ## clang-tidy over the whole tree
+lint: configure ## clang-tidy over the whole tree
 	git ls-files 'libs/*.cpp' 'services/*.cpp' 'cli/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/$(PRESET) --quiet
 
 clean:

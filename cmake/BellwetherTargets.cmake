@@ -21,6 +21,19 @@ if(BELLWETHER_SANITIZE)
   target_compile_definitions(bellwether_options INTERFACE BOOST_ASIO_DISABLE_AWAITABLE_FRAME_RECYCLING)
 endif()
 
+if(BELLWETHER_FUZZ)
+  # The libraries report their coverage, without which a fuzzer sees nothing of them.
+  target_compile_options(bellwether_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# What nearly every source of a service includes from outside the tree, compiled once for each target.
+set(BELLWETHER_SERVICE_HEADERS
+  <boost/asio/awaitable.hpp> <boost/asio/co_spawn.hpp> <boost/asio/io_context.hpp> <boost/asio/steady_timer.hpp>
+  <boost/asio/use_awaitable.hpp> <boost/json.hpp> <fmt/format.h> <google/protobuf/message.h>
+  <algorithm> <chrono> <functional> <map> <memory> <optional> <string> <unordered_map> <vector>)
+# The same for their tests.
+set(BELLWETHER_SERVICE_TEST_HEADERS ${BELLWETHER_SERVICE_HEADERS} <gmock/gmock.h> <gtest/gtest.h>)
+
 # bellwether_library(NAME mesh SOURCES ... DEPENDS ... [ROOT dir] [PRECOMPILE headers])
 # makes bellwether::mesh. Headers are included as "<name>/<header>.h" from ROOT (the parent folder unless given).
 function(bellwether_library)
@@ -37,11 +50,15 @@ function(bellwether_library)
   endif()
 endfunction()
 
-# bellwether_program(NAME bellwether-worker SOURCES ... DEPENDS ...)
+# Everything that users run, without tests and benchmarks.
+add_custom_target(programs)
+
+# bellwether_program(NAME bellwether-worker SOURCES ... DEPENDS ...), for what users run.
 function(bellwether_program)
   cmake_parse_arguments(ARG "" "NAME" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${ARG_NAME} ${ARG_SOURCES})
   target_link_libraries(${ARG_NAME} PRIVATE bellwether_options ${ARG_DEPENDS})
+  add_dependencies(programs ${ARG_NAME})
 endfunction()
 
 # bellwether_test(NAME unit.mesh SOURCES ... DEPENDS ... [TIMEOUT seconds] [PROGRAMS targets it starts])
