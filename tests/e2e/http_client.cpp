@@ -18,7 +18,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr long kSecondsMax = 120;
+constexpr long kSecondsMax = 280;        // under the time limit of the whole program
+constexpr long kSilenceSecondsMax = 90;  // even a machine that is busy with other things does better
 
 struct EasyDeleter {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
@@ -37,6 +38,8 @@ Easy make_easy(const std::string& url) {
   curl_easy_setopt(easy.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(easy.get(), CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy.get(), CURLOPT_TIMEOUT, kSecondsMax);
+  curl_easy_setopt(easy.get(), CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(easy.get(), CURLOPT_LOW_SPEED_TIME, kSilenceSecondsMax);
   return easy;
 }
 
