@@ -102,7 +102,7 @@ asio::awaitable<void> Scheduler::stop() {
   stopping_ = true;
   requests_.reset();
   listen_timer_.cancel();
-  if (tasks_ > 0) {
+  while (tasks_ > 0) {
     all_tasks_done_.expires_at(asio::steady_timer::time_point::max());
     boost::system::error_code cancelled;
     co_await all_tasks_done_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));

@@ -146,7 +146,16 @@ TEST_F(AutoscalerTest, StartsTheMinimumAndStopsAllAtTheEnd) {
   await(autoscaler_->stop());
   EXPECT_TRUE(
       std::none_of(heard_.begin(), heard_.end(), [](const auto& decided) { return decided.replicas_desired() != 2; }));
+  for (const auto& [id, pid] : workers_) EXPECT_EQ(kill(pid, 0), -1) << id << " still runs";
   await(autoscaler_->stop());
+}
+
+TEST_F(AutoscalerTest, AWorkerThatHasNotBeenHeardIsPending) {
+  start_supervising({"--mute", "1"});
+  const auto decided = decision([](const auto& candidate) { return candidate.replicas_pending() > 0; });
+  EXPECT_EQ(decided.replicas_pending(), 1);
+  EXPECT_EQ(decided.replicas_ready(), 0);
+  EXPECT_EQ(decided.replicas_desired(), 1);
 }
 
 TEST_F(AutoscalerTest, ScalesUpToTheMaximumWhenFull) {

@@ -283,6 +283,7 @@ TEST_F(SchedulerTest, StopsAfterItHasAnsweredWhatItHas) {
   send("r");
   run_until([&] { return !head("a").offered.empty(); });
   await(schedulers_[0]->scheduler.stop());
+  EXPECT_EQ(head("b").held.size(), 1) << "it has not waited for the request in hand";
   run_until([&] { return replies_.contains("r"); });
   EXPECT_TRUE(replies_["r"].has_placed());
 }
