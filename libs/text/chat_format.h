@@ -49,7 +49,8 @@ class ChatFormat {
 
 // JSON as Python's json.dumps(value, ensure_ascii=False) writes it: ", " and ": " between, members in their order,
 // floats in the shortest form that reads back. Chat templates put tools into prompts this way, and models were trained
-// on it.
+// on it. What Boost.JSON has lost is lost: integers of more than 64 bits, and (in 1.81) the last bit of some floats
+// with many digits.
 [[nodiscard]] std::string to_python_json(const boost::json::value& value);
 
 }  // namespace bellwether::text
