@@ -55,6 +55,13 @@ TEST(HttpParser, DoesNotCareHowTheBytesArrive) {
   }
 }
 
+TEST(HttpParser, TakesAnEmptyChunkedBodyByteByByte) {
+  const auto parsed = parse("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nNEXT", 1);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->request.body, "");
+  EXPECT_EQ(parsed->rest, "NEXT");
+}
+
 TEST(HttpParser, LeavesTheNextRequestAlone) {
   const auto parsed = parse("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /next HTTP/1.1\r\n", 1000);
   ASSERT_TRUE(parsed);
