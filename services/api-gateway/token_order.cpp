@@ -48,7 +48,7 @@ void TokenOrder::append(const v1::TokenEvent& event) {
     }
     next_index_ = event.first_index() + ids;
   }
-  if (!finishes || event.first_index() + ids < next_index_) return;
+  if (!finishes) return;
   finished_ = true;
   ready_.finish_reason = event.finish_reason();
   ready_.usage = event.usage();

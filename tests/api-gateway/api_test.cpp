@@ -401,6 +401,17 @@ TEST_F(ApiTest, StreamsAreBounded) {
   EXPECT_EQ(second->header("retry-after"), "1");
   script_->send("head-1", request, 0, {1}, kStop);
   EXPECT_EQ(first->status(), 200U);
+  // Its place is free again, as soon as the gateway has seen its own reply go out.
+  script_->set_answer([this](const v1::GenerateRequest& next) {
+    script_->send("head-1", next, 0, {1}, kStop);
+    v1::GenerateReply reply;
+    reply.mutable_placed()->set_replica_id("head-1");
+    reply.mutable_placed()->set_epoch(1);
+    return reply;
+  });
+  unsigned status = 503;
+  for (int tries = 0; tries < 100 && status == 503; ++tries) status = chat()->status();
+  EXPECT_EQ(status, 200U);
 }
 
 TEST_F(ApiTest, Logprobs) {
