@@ -110,6 +110,13 @@ class HttpServerTest : public ::testing::Test {
     // Answers when the gate opens, whatever the client does.
     server_->route("GET", "/late", [this](HttpExchange& exchange) { return late(exchange); });
     server_->route("POST", "/late", [this](HttpExchange& exchange) { return late(exchange); });
+    // Hears that its client has gone and stays.
+    server_->route("GET", "/deaf", [this](HttpExchange& exchange) {
+      exchange.on_client_gone([this] {
+        if (++times_told_ == 1) client_gone_.set_value();
+      });
+      return late(exchange);
+    });
     server_->route("GET", "/throw", [](HttpExchange&) -> asio::awaitable<void> {
       throw std::runtime_error("secret");
       co_return;
@@ -207,6 +214,7 @@ class HttpServerTest : public ::testing::Test {
   std::promise<void> client_gone_;
   std::promise<void> handlers_begun_;
   bool client_seen_gone_ = false;
+  int times_told_ = 0;
 };
 
 void expect_error(const Answer& answer, unsigned status, const std::string& type) {
@@ -538,6 +546,21 @@ TEST_F(HttpServerTest, CutsClientsThatDoNotRead) {
   EXPECT_TRUE(comes_to(0));
 }
 
+// The kernel sees progress here; only the server's own clock knows that a write takes too long.
+TEST_F(HttpServerTest, CutsClientsThatReadTooSlowly) {
+  HttpLimits limits;
+  limits.write_time_max = 200ms;
+  restart(limits);
+  RawClient client(address_, 4096);
+  client.request("GET", "/endless");
+  std::future<void> gone = client_gone_.get_future();
+  const auto deadline = std::chrono::steady_clock::now() + 5s;
+  while (gone.wait_for(5ms) != std::future_status::ready && std::chrono::steady_clock::now() < deadline) {
+    client.read_bytes(512);
+  }
+  EXPECT_EQ(gone.wait_for(0s), std::future_status::ready);
+}
+
 TEST_F(HttpServerTest, TellsAWaitingHandlerThatItsClientHasGone) {
   RawClient client(address_);
   client.request("GET", "/gated");
@@ -546,6 +569,18 @@ TEST_F(HttpServerTest, TellsAWaitingHandlerThatItsClientHasGone) {
   EXPECT_TRUE(within_patience(client_gone_));
   EXPECT_TRUE(comes_to(0));
   on_server([this] { EXPECT_TRUE(client_seen_gone_); });
+}
+
+TEST_F(HttpServerTest, TellsOnceThatAClientHasGone) {
+  RawClient client(address_);
+  client.request("GET", "/deaf");
+  ASSERT_TRUE(within_patience(handlers_begun_));
+  client.close();
+  ASSERT_TRUE(within_patience(client_gone_));
+  // Closes the socket under the handler: another reason to tell it.
+  EXPECT_EQ(stop(0ms).wait_for(kPatience), std::future_status::ready);
+  on_server([this] { EXPECT_EQ(times_told_, 1); });
+  open_gate();
 }
 
 TEST_F(HttpServerTest, TellsOfAClientThatSentAheadAndLeft) {

@@ -183,6 +183,8 @@ TEST_F(ServiceTest, FinishesAStreamAfterSigterm) {
   EXPECT_THAT(client.read_to_end(), HasSubstr("finished\r\n0\r\n\r\n"));
   EXPECT_EQ(tiny.status(), 0) << tiny.log();
   EXPECT_FALSE(tiny.line_of("stopped").is_null());
+  const std::string log = tiny.log();
+  EXPECT_EQ(log.find("\"event\":\"ready\"", log.find("shutting down")), std::string::npos) << log;
 }
 
 TEST_F(ServiceTest, CutsAStreamThatOutlastsTheGrace) {

@@ -17,7 +17,8 @@ namespace asio = boost::asio;
 
 class TinyService final : public Component {
  public:
-  explicit TinyService(Service& service) : stopped_(service.io(), asio::steady_timer::time_point::max()) {
+  explicit TinyService(Service& service)
+      : service_(service), stopped_(service.io(), asio::steady_timer::time_point::max()) {
     service.http().route("GET", "/until-stopped",
                          [this](HttpExchange& exchange) -> asio::awaitable<void> { co_await stream(exchange); });
     service.http().route("GET", "/for-ever", [this](HttpExchange& exchange) -> asio::awaitable<void> {
@@ -47,6 +48,7 @@ class TinyService final : public Component {
   }
 
   asio::awaitable<void> stop() override {
+    service_.set_ready(true);  // must have no effect any more
     stopping_ = true;
     stopped_.cancel();
     co_return;
@@ -62,6 +64,7 @@ class TinyService final : public Component {
     co_await exchange.end_stream();
   }
 
+  Service& service_;
   bool stopping_ = false;
   asio::steady_timer stopped_;
 };
