@@ -158,11 +158,9 @@ void Api::record(const Access& access, const mesh::HttpRequest& request) {
 asio::awaitable<void> Api::list_models(HttpExchange& exchange, Access& access) {
   json::array models;
   for (const ModelStatus& status : context_.directory.list()) {
-    const std::shared_ptr<const ServedModel> model = cards_.cached(status.card_digest);
-    const uint64_t created_unix_s = model != nullptr ? model->created_unix_s : status.since_unix_ms / 1000;
     models.push_back(json::object{{"id", status.name},
                                   {"object", "model"},
-                                  {"created", created_unix_s},
+                                  {"created", status.since_unix_ms / 1000},
                                   {"owned_by", "bellwether"},
                                   {"root", status.name},
                                   {"parent", nullptr},

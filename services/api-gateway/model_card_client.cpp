@@ -12,6 +12,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "mesh/card_digest.h"
 #include "mesh/clock.h"
 #include "mesh/error.h"
 #include "mesh/log.h"
@@ -44,11 +45,6 @@ struct ModelCardClient::Fetch {
 
 ModelCardClient::ModelCardClient(asio::any_io_executor executor, mesh::Bus& bus, CardLimits limits)
     : executor_(std::move(executor)), bus_(bus), limits_(limits) {}
-
-std::shared_ptr<const ServedModel> ModelCardClient::cached(const std::string& digest) const {
-  const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const auto& kept) { return kept.first == digest; });
-  return found == kept_.end() ? nullptr : found->second;
-}
 
 asio::awaitable<std::shared_ptr<const ServedModel>> ModelCardClient::get(std::string model, std::string digest) {
   const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const auto& kept) { return kept.first == digest; });
@@ -113,7 +109,7 @@ asio::awaitable<v1::ModelCard> ModelCardClient::download(const std::string& mode
       if (data.size() < chunk.bytes_total()) continue;
       v1::ModelCard card;
       if (!card.ParseFromString(data)) throw Error(ErrorCode::kInternal, "the model's card does not parse");
-      if (card_digest(card) != digest) throw Error(ErrorCode::kInternal, "the model's card does not have its digest");
+      if (mesh::card_digest(card) != digest) throw Error(ErrorCode::kInternal, "the model's card does not have its digest");
       co_return card;
     }
   }

@@ -38,9 +38,6 @@ class ModelCardClient {
   // that cannot be used).
   boost::asio::awaitable<std::shared_ptr<const ServedModel>> get(std::string model, std::string digest);
 
-  // nullptr when it is not here yet.
-  [[nodiscard]] std::shared_ptr<const ServedModel> cached(const std::string& digest) const;
-
   [[nodiscard]] uint64_t fetches() const { return fetches_; }
 
  private:

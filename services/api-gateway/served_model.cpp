@@ -1,11 +1,8 @@
 #include "api-gateway/served_model.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
-#include <array>
-#include <memory>
 
 #include <boost/json/parse.hpp>
 
@@ -79,53 +76,7 @@ text::Tokenizer read_tokenizer(const v1::ModelCard& card) {
   }
 }
 
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    check(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
-  }
-
-  void add(std::string_view bytes) {
-    add(static_cast<uint64_t>(bytes.size()));
-    check(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
-  }
-
-  void add(uint64_t number) {
-    std::array<unsigned char, 8> bytes{};
-    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(number >> (8 * i));
-    check(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
-  }
-
-  [[nodiscard]] std::string hex() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned size = 0;
-    check(EVP_DigestFinal_ex(context_.get(), digest.data(), &size) == 1);
-    std::string text;
-    for (unsigned i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
-    return text;
-  }
-
- private:
-  static void check(bool done) {
-    if (!done) throw mesh::Error(mesh::ErrorCode::kInternal, "SHA-256 is not available");
-  }
-
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
-
 }  // namespace
-
-std::string card_digest(const v1::ModelCard& card) {
-  Sha256 sha;
-  sha.add(card.config_json());
-  sha.add(card.generation_config_json());
-  sha.add(card.tokenizer_json());
-  sha.add(card.tokenizer_config_json());
-  sha.add(card.chat_format());
-  sha.add(uint64_t{card.context_tokens_max()});
-  sha.add(uint64_t{card.created_unix_s()});
-  return sha.hex();
-}
 
 ServedModel make_served_model(const v1::ModelCard& card) {
   const json::object config = parse_file(card.config_json(), "config.json");
@@ -153,7 +104,6 @@ ServedModel make_served_model(const v1::ModelCard& card) {
     model.token_bytes_max = std::max(model.token_bytes_max, model.tokenizer.bytes(id).size());
   }
   model.context_tokens_max = card.context_tokens_max();
-  model.created_unix_s = card.created_unix_s();
   return model;
 }
 

@@ -30,14 +30,9 @@ struct ServedModel {
   std::vector<text::TokenId> tool_marker_ids = {};  // special tokens that the tool-call parser must see
   uint32_t context_tokens_max = 0;                  // prompt + output
   size_t token_bytes_max = 0;                       // of the longest token
-  uint64_t created_unix_s = 0;
 };
 
 // Throws Error{kInternal} naming the file of the card that cannot be used. Takes long for large tokenizers.
 [[nodiscard]] ServedModel make_served_model(const v1::ModelCard& card);
-
-// SHA-256 in hexadecimal over the fields after ModelCard.digest, in the order of their numbers, each as its length in
-// 8 little-endian bytes and its bytes (numbers: 8 little-endian bytes).
-[[nodiscard]] std::string card_digest(const v1::ModelCard& card);
 
 }  // namespace bellwether::gateway

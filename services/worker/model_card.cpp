@@ -1,16 +1,12 @@
 #include "worker/model_card.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
-#include <algorithm>
-#include <array>
-#include <chrono>
 #include <cstdint>
 #include <fstream>
-#include <memory>
 #include <string_view>
 
+#include "mesh/card_digest.h"
 #include "mesh/error.h"
 
 namespace bellwether::worker {
@@ -38,46 +34,6 @@ std::string read_file(const fs::path& file, size_t bytes_max, bool required) {
   return content;
 }
 
-uint64_t changed_unix_s(const fs::path& folder) {
-  fs::file_time_type latest = fs::last_write_time(folder);
-  for (const auto& entry : fs::directory_iterator(folder)) latest = std::max(latest, entry.last_write_time());
-  const auto since_epoch = std::chrono::file_clock::to_sys(latest).time_since_epoch();
-  return static_cast<uint64_t>(
-      std::max<int64_t>(0, std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count()));
-}
-
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1) fail();
-  }
-
-  void add(std::string_view bytes) {
-    add(bytes.size());
-    if (EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) != 1) fail();
-  }
-
-  void add(uint64_t number) {
-    std::array<unsigned char, 8> bytes{};
-    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(number >> (8 * i));
-    if (EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) != 1) fail();
-  }
-
-  [[nodiscard]] std::string hex() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned length = 0;
-    if (EVP_DigestFinal_ex(context_.get(), digest.data(), &length) != 1) fail();
-    std::string text;
-    for (unsigned i = 0; i < length; ++i) text += fmt::format("{:02x}", digest[i]);
-    return text;
-  }
-
- private:
-  [[noreturn]] static void fail() { throw mesh::Error(mesh::ErrorCode::kInternal, "SHA-256 is not available"); }
-
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
-
 }  // namespace
 
 v1::ModelCard read_card_files(const fs::path& folder, bool tokenizer_required) {
@@ -86,24 +42,11 @@ v1::ModelCard read_card_files(const fs::path& folder, bool tokenizer_required) {
   card.set_generation_config_json(read_file(folder / "generation_config.json", kConfigBytesMax, false));
   card.set_tokenizer_json(read_file(folder / "tokenizer.json", kTokenizerBytesMax, tokenizer_required));
   card.set_tokenizer_config_json(read_file(folder / "tokenizer_config.json", kConfigBytesMax, false));
-  card.set_created_unix_s(changed_unix_s(folder));
   return card;
 }
 
-std::string card_digest(const v1::ModelCard& card) {
-  Sha256 sha;
-  sha.add(card.config_json());
-  sha.add(card.generation_config_json());
-  sha.add(card.tokenizer_json());
-  sha.add(card.tokenizer_config_json());
-  sha.add(card.chat_format());
-  sha.add(uint64_t{card.context_tokens_max()});
-  sha.add(card.created_unix_s());
-  return sha.hex();
-}
-
 SerializedCard serialize_card(v1::ModelCard card) {
-  card.set_digest(card_digest(card));
+  card.set_digest(mesh::card_digest(card));
   return {.digest = card.digest(), .bytes = card.SerializeAsString()};
 }
 

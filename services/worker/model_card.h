@@ -17,11 +17,6 @@ inline constexpr size_t kTokenizerBytesMax = size_t{64} * 1024 * 1024;  // DeepS
 // and tokenizer.json if `tokenizer_required`. Throws mesh::Error{kInvalidArgument} naming the file. Blocks.
 [[nodiscard]] v1::ModelCard read_card_files(const std::filesystem::path& folder, bool tokenizer_required);
 
-// SHA-256 in hexadecimal over the fields after ModelCard.digest, in the order of their numbers, each as its length in
-// 8 little-endian bytes and its bytes (numbers: 8 little-endian bytes). Two cards of one digest are one card, byte for
-// byte, once serialized, if their names are the same.
-[[nodiscard]] std::string card_digest(const v1::ModelCard& card);
-
 // A card ready to be sent.
 struct SerializedCard {
   std::string digest;

@@ -26,6 +26,7 @@
 #include "bellwether/v1/generate.pb.h"
 #include "bellwether/v1/mesh.pb.h"
 #include "mesh/bus.h"
+#include "mesh/card_digest.h"
 #include "mesh/subjects.h"
 
 namespace bellwether::testing {
@@ -45,8 +46,7 @@ inline v1::ModelCard demo_card() {
   card.set_tokenizer_config_json(read_text_file(folder / "tokenizer_config.json"));
   card.set_chat_format("deepseek-r1");
   card.set_context_tokens_max(8192);
-  card.set_created_unix_s(1'700'000'000);
-  card.set_digest(gateway::card_digest(card));
+  card.set_digest(mesh::card_digest(card));
   return card;
 }
 
