@@ -4,8 +4,8 @@
 #include <openssl/evp.h>
 
 #include <array>
-#include <memory>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "mesh/error.h"

@@ -34,7 +34,8 @@ constexpr size_t kHelpFlagColumnsMax = 34;
 constexpr std::array<std::string_view, 5> kSections = {"api_gateway", "scheduler", "autoscaler", "worker", "up"};
 // A program that declares only some of the shared settings still takes a file that has them all.
 constexpr std::array<std::string_view, 8> kSharedKeys = {
-    "nats_url", "nats_credentials_file", "log_level", "log_format", "http", "grpc", "shutdown_grace_ms", "allow_remote"};
+    "nats_url", "nats_credentials_file", "log_level",   "log_format", "http",
+    "grpc",     "shutdown_grace_ms",     "allow_remote"};
 
 constexpr std::string_view kVariablePrefix = "BELLWETHER_";
 constexpr const char* kConfigVariable = "BELLWETHER_CONFIG";

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "mesh/card_digest.h"
 #include "mesh/error.h"
 #include "mesh/ids.h"
 #include "worker/model_card.h"
@@ -290,7 +291,7 @@ TEST(Replica, ServesItsCardInChunks) {
   v1::ModelCard card;
   ASSERT_TRUE(card.ParseFromString(bytes));
   EXPECT_EQ(card.model(), "bellwether-nano");
-  EXPECT_EQ(card.digest(), worker::card_digest(card));
+  EXPECT_EQ(card.digest(), mesh::card_digest(card));
   EXPECT_EQ(card.digest(), mesh.states().back().card_digest());
   EXPECT_EQ(card.chat_format(), "deepseek-r1");
   EXPECT_EQ(card.context_tokens_max(), 8192u);
