@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bellwether::engine {
@@ -12,6 +13,11 @@ struct SamplingParams {
   float temperature = 1;  // 0 = greedy; at most 2
   float top_p = 1;        // (0, 1]
   int32_t top_k = 0;      // 0 = all
+  float min_p = 0;        // tokens less likely than min_p times the likeliest are out; [0, 1]
+  float repetition_penalty = 1;  // of tokens in prompt or output: positive logits divided, others multiplied; (0, 2]
+  float presence_penalty = 0;    // subtracted for tokens in the output; [-2, 2]
+  float frequency_penalty = 0;   // the same for each time they are there; [-2, 2]
+  std::vector<std::pair<int32_t, float>> logit_bias = {};  // added to a token's logit; [-100, 100]
   uint64_t seed = 0;
   bool logprobs = false;
   int32_t top_logprobs = 0;  // 0 to 20

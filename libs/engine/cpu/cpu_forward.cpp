@@ -44,6 +44,10 @@ std::span<const float> CpuForward::compute(std::span<const BatchSegment> segment
   return logits(segments, x);
 }
 
+std::span<const int32_t> CpuForward::draft(std::span<const DraftSegment> /*segments*/) {
+  return {};
+}
+
 void CpuForward::embed(std::span<const BatchSegment> segments, float* x) {
   for (const BatchSegment& segment : segments) {
     for (const int32_t id : segment.ids) {

@@ -16,6 +16,8 @@ class CpuForward final : public Forward {
   CpuForward(ModelConfig config, ModelWeights weights, std::unique_ptr<ThreadPool> pool, int64_t kv_blocks);
 
   [[nodiscard]] std::span<const float> compute(std::span<const BatchSegment> segments) override;
+  [[nodiscard]] std::span<const int32_t> draft(std::span<const DraftSegment> segments) override;
+  [[nodiscard]] bool has_drafts() const override { return false; }
 
  private:
   void embed(std::span<const BatchSegment> segments, float* x);
