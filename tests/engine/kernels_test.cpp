@@ -61,6 +61,7 @@ struct TestMatrix {
             std::ldexp(1 + static_cast<float>(random() % 1000) / 1000, static_cast<int>(random() % 8) - 9));
       }
       matrix.scales = scales.data();
+      matrix.scale_stride = blocks;
     }
     bytes.push_back(std::byte{0});
     for (int64_t i = 0; i < rows * cols; ++i) {
@@ -125,6 +126,28 @@ TEST_P(Kernels, DotRows) {
           }
           if (HasFailure()) FAIL() << "format " << static_cast<int>(format) << " cols " << cols << " rows " << rows;
         }
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, DotRowsOfAPart) {
+  constexpr int64_t kCols = 400;
+  for (const auto format : kFormats) {
+    const TestMatrix w(format, 300, kCols, random_);
+    for (const auto [col, cols] : {std::pair<int64_t, int64_t>{0, 64}, {64, 64}, {112, 32}, {240, 160}, {128, 0}}) {
+      for (const int64_t row : {0, 40, 128, 250}) {
+        const Matrix part = w.matrix.part(16, 284, 0, kCols).part(row, 20, col, cols);
+        for (const int64_t rows : {1, 5, 9}) {
+          const auto x = floats(rows * kCols);
+          std::vector<float> y(static_cast<size_t>(rows) * 20, -7);
+          dot_rows(x.data(), kCols, rows, part, 0, 20, y.data(), 20);
+          for (int64_t i = 0; i < rows * 20; ++i) {
+            const float* weights = w.values.data() + (16 + row + i % 20) * kCols + col;
+            expect_same(y[i], dot_in_order(x.data() + i / 20 * kCols, weights, cols), 4 * std::sqrt(160) * 2);
+          }
+        }
+        if (HasFailure()) FAIL() << "format " << static_cast<int>(format) << " row " << row << " col " << col;
       }
     }
   }

@@ -41,6 +41,11 @@ class RecordingForward final : public Forward {
     return wanted_;
   }
 
+  [[nodiscard]] std::span<const int32_t> draft(std::span<const DraftSegment> segments) override {
+    return inner_->draft(segments);
+  }
+  [[nodiscard]] bool has_drafts() const override { return inner_->has_drafts(); }
+
   // The recording of the sequence that began with these ids; nullptr when there is none.
   [[nodiscard]] const Recording* find(std::span<const int32_t> ids) const {
     for (const Recording& recording : recordings_) {

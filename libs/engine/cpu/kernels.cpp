@@ -74,8 +74,7 @@ HWY_INLINE const typename Format::Element* RowOf(const Matrix& w, int64_t row) {
 template <class Format>
 HWY_INLINE V ScaleOf(const Matrix& w, int64_t row, int64_t col) {
   if (w.scales == nullptr) return hn::Set(kFloats, Format::kScale);
-  const int64_t blocks = (w.cols + kScaleBlock - 1) / kScaleBlock;
-  return hn::Set(kFloats, w.scales[row / kScaleBlock * blocks + col / kScaleBlock] * Format::kScale);
+  return hn::Set(kFloats, w.scale_of(row, col) * Format::kScale);
 }
 
 template <int64_t kRows, int64_t kOutputs>
@@ -178,15 +177,13 @@ HWY_INLINE void DotTile(const float* x, int64_t x_stride, const Matrix& w, int64
     }
   }
   const int64_t whole = w.cols / kLanes * kLanes;
-  const int64_t block = w.scales == nullptr ? std::max(whole, kLanes) : kScaleBlock;
   V scales[kOutputs];
-  for (int64_t k = 0; k < w.cols; k += block) {
+  for (int64_t k = 0; k < w.cols;) {
+    const int64_t end = w.scales == nullptr ? w.cols : std::min(w.next_scale(k), w.cols);
     for (int64_t o = 0; o < kOutputs; ++o) scales[o] = ScaleOf<Format>(w, row + o, k);
-    AddProducts<Format>(x, x_stride, rows, scales, k, std::min(k + block, whole), sums);
-    if (whole < w.cols && k + block > whole) {
-      AddLastProducts<Format>(x, x_stride, rows, scales, whole, w.cols, sums);
-      break;
-    }
+    AddProducts<Format>(x, x_stride, rows, scales, k, std::min(end, whole), sums);
+    if (end > whole) AddLastProducts<Format>(x, x_stride, rows, scales, whole, w.cols, sums);
+    k = end;
   }
   StoreSums(sums, y, y_stride);
 }
@@ -225,9 +222,9 @@ constexpr int64_t kPanelFloats = 32 * 1024;
 template <class Format>
 void UnpackRow(const Matrix& w, int64_t row, int64_t col_begin, int64_t col_end, float* out) {
   const auto* elements = RowOf<Format>(w, row);
-  for (int64_t block = col_begin; block < col_end; block += kScaleBlock) {
+  for (int64_t block = col_begin, end = 0; block < col_end; block = end) {
     const V scale = ScaleOf<Format>(w, row, block);
-    const int64_t end = std::min(block + kScaleBlock, col_end);
+    end = std::min(w.next_scale(block), col_end);
     int64_t k = block;
     for (; k + kLength <= end; k += kLength) {
       hn::StoreU(Format::unpack(elements + k, scale), kFloats, out + (k - col_begin));
@@ -246,7 +243,7 @@ void UnpackRow(const Matrix& w, int64_t row, int64_t col_begin, int64_t col_end,
 template <class Format>
 void DotUnpacked(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end,
                  float* y, int64_t y_stride) {
-  const int64_t panel_rows = kPanelFloats / w.cols;
+  const int64_t panel_rows = kPanelFloats / std::max<int64_t>(w.cols, 1);
   if (rows <= kTileRows || panel_rows < kTileOutputs) {
     DotDirect<Format>(x, x_stride, rows, w, row_begin, row_end, y, y_stride);
     return;
