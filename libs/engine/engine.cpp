@@ -41,7 +41,7 @@ class Engine::Impl {
                                       const std::function<void(double)>& progress) {
     const EngineOptions resolved = resolve(options, config);
     auto pool = std::make_unique<cpu::ThreadPool>(resolved.threads);
-    cpu::ModelWeights weights = cpu::load_weights(config, std::move(source), *pool, progress);
+    cpu::ModelWeights weights = cpu::load_weights(config, {}, std::move(source), *pool, progress);
     std::unique_ptr<Forward> forward;
     try {
       forward = std::make_unique<cpu::CpuForward>(config, std::move(weights), std::move(pool), resolved.kv_blocks);

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/ranks/collective.h"
+
 namespace bellwether::engine {
 
 // Consecutive tokens of one sequence, to be computed now. The spans are read during compute() only.
@@ -50,6 +52,14 @@ class Forward {
 
   // Whether draft() guesses.
   [[nodiscard]] virtual bool has_drafts() const = 0;
+};
+
+// One rank's part of the pass. Every rank of a group makes the same calls; logits come out on rank 0 only.
+class RankForward : public Forward {
+ public:
+  // Makes `group` the ranks that compute together. What was computed before is lost: the KV cache counts as empty.
+  // `group` must outlive every call but the next join() and the destructor.
+  virtual void join(Collective& group) = 0;
 };
 
 }  // namespace bellwether::engine

@@ -43,7 +43,7 @@ class AlteredSource final : public weights::TensorSource {
 std::string error_with(const std::string& name, std::function<void(Tensor&, std::vector<std::byte>&)> alter) {
   ThreadPool pool(2);
   try {
-    (void)load_weights(tiny_config(), std::make_unique<AlteredSource>(name, std::move(alter)), pool, {});
+    (void)load_weights(tiny_config(), {}, std::make_unique<AlteredSource>(name, std::move(alter)), pool, {});
   } catch (const WeightsError& error) {
     return error.what();
   }
@@ -77,7 +77,7 @@ TEST(ModelWeights, AFormatThatIsNotComputedIsRefused) {
 TEST(ModelWeights, ProgressRisesToOne) {
   ThreadPool pool(1);
   std::vector<double> seen;
-  (void)load_weights(tiny_config(), weights::make_synthetic_source(true), pool,
+  (void)load_weights(tiny_config(), {}, weights::make_synthetic_source(true), pool,
                      [&](double progress) { seen.push_back(progress); });
   EXPECT_THAT(seen, testing::ElementsAre(0, 0.5, 1));
 }
@@ -86,7 +86,7 @@ TEST(ModelWeights, TiedEmbeddingsAreTheHead) {
   ModelConfig config = tiny_config();
   config.tie_word_embeddings = true;
   ThreadPool pool(1);
-  const ModelWeights model = load_weights(config, weights::make_synthetic_source(true), pool, {});
+  const ModelWeights model = load_weights(config, {}, weights::make_synthetic_source(true), pool, {});
   EXPECT_EQ(model.head.data, model.embedding.data);
 }
 

@@ -43,7 +43,7 @@ inline ModelConfig tiny_config() {
 inline std::unique_ptr<Forward> make_forward(const ModelConfig& config, const EngineOptions& resolved,
                                              std::unique_ptr<weights::TensorSource> source) {
   auto pool = std::make_unique<cpu::ThreadPool>(resolved.threads);
-  auto weights = cpu::load_weights(config, std::move(source), *pool, {});
+  auto weights = cpu::load_weights(config, {}, std::move(source), *pool, {});
   return std::make_unique<cpu::CpuForward>(config, std::move(weights), std::move(pool), resolved.kv_blocks);
 }
 

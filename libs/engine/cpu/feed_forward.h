@@ -17,7 +17,8 @@ class FeedForward {
  public:
   FeedForward(const ModelConfig& config, ThreadPool& pool) : config_(config), pool_(pool) {}
 
-  // y (rows, hidden) = the layer's MLP or experts of x (rows, hidden)
+  // y (rows, hidden) = the layer's MLP or experts of x (rows, hidden), by this rank's part of their inner dimension;
+  // the ranks' sum is the layer's.
   void compute(const LayerWeights& weights, const float* x, int64_t rows, float* y);
 
  private:

@@ -29,7 +29,7 @@ inline void run_dot(ThreadPool& pool, const DotJob& job) {
 // Work of `units` equal units, such as the outputs of a matrix product.
 struct WorkItem {
   int64_t units;
-  int64_t unit_cost;  // multiply-adds
+  int64_t unit_cost;  // multiply-adds; 1 or more
 };
 
 // Below this many multiply-adds, waking the other threads costs more than it saves.

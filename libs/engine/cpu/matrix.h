@@ -25,12 +25,12 @@ struct Matrix {
   const float* scales = nullptr;
   int64_t scale_stride = 0;  // scales from one row of blocks to the next
   int64_t scale_row = 0;     // where in their block the part's first row ...
-  int64_t scale_col = 0;     // ... and column are; scale_col is a multiple of 16
+  int64_t scale_col = 0;     // ... and column are; kernels need a multiple of 16 here
 
   [[nodiscard]] float scale_of(int64_t row, int64_t col) const {
     return scales[(row + scale_row) / kScaleBlock * scale_stride + (col + scale_col) / kScaleBlock];
   }
-  // REQUIRES: with kFP8, scale_col + col is a multiple of 16.
+  // Rows [row, row + part_rows) of columns [col, col + part_cols).
   [[nodiscard]] Matrix part(int64_t row, int64_t part_rows, int64_t col, int64_t part_cols) const {
     Matrix part = *this;
     part.data += (row * stride + col) * bytes_of(format);
