@@ -14,6 +14,8 @@ namespace bellwether::engine {
 namespace {
 
 constexpr int kThreadsMax = 1024;
+constexpr int kRanksMax = 1024;
+constexpr int kDraftTokensMax = 16;
 constexpr int kSequencesMax = 1 << 16;
 constexpr int64_t kBatchTokensMax = 1 << 20;
 constexpr int64_t kKvBlocksMax = 1 << 26;
@@ -56,6 +58,10 @@ EngineOptions resolve(const EngineOptions& options, const ModelConfig& config) {
   check_range("batch_tokens_max", options.batch_tokens_max, 1, kBatchTokensMax);
   check_range("kv_blocks", options.kv_blocks, 0, kKvBlocksMax);
   check_range("context_tokens_max", options.context_tokens_max, 0, config.max_position_embeddings);
+  check_range("ranks", options.ranks, 1, kRanksMax);
+  check_range("rank", options.rank, 0, options.ranks - 1);
+  check_range("draft_tokens", options.draft_tokens, 0, kDraftTokensMax);
+  if (config.num_nextn_predict_layers == 0) resolved.draft_tokens = 0;
   if (resolved.threads == 0) resolved.threads = std::min(cpu::usable_cpus(), kThreadsMax);
   if (resolved.context_tokens_max == 0) resolved.context_tokens_max = config.max_position_embeddings;
   if (resolved.kv_blocks == 0) {
@@ -139,6 +145,13 @@ bool EngineLoop::cancel(SequenceId id) {
     return true;
   }
   return false;
+}
+
+void EngineLoop::forget_all() {
+  for (Sequences* sequences : {&running_, &waiting_}) {
+    for (Sequence& sequence : *sequences) release(sequence);
+    sequences->clear();
+  }
 }
 
 void EngineLoop::release(Sequence& sequence) {

@@ -25,6 +25,7 @@ class EngineLoop {
 
   Admission admit(SequenceRequest request, std::string* reason);
   bool cancel(SequenceId id);
+  void forget_all();  // every sequence, as if cancelled
   [[nodiscard]] bool has_work() const { return !running_.empty() || !waiting_.empty(); }
   [[nodiscard]] EngineLoad load_now() const;
   [[nodiscard]] StepReport step();

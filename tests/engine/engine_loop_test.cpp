@@ -34,7 +34,7 @@ SequenceRequest request_of(SequenceId id, int64_t prompt_tokens, int64_t max_tok
 
 EngineLoop make_loop(const EngineOptions& options, const ModelConfig& config = tiny_config()) {
   const EngineOptions resolved = resolve(options, config);
-  return {config, resolved, synthetic_forward(config, resolved)};
+  return {config, resolved, make_forward(config, resolved)};
 }
 
 constexpr EngineOptions kSmall = {.threads = 1, .kv_blocks = 16, .batch_tokens_max = 64};

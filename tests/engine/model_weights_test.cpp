@@ -8,6 +8,7 @@
 #include <map>
 
 #include "engine/tiny_model.h"
+#include "weights/synthetic.h"
 
 namespace bellwether::engine::cpu {
 namespace {

@@ -10,7 +10,6 @@
 
 #include <boost/json.hpp>
 
-#include "engine/cpu/cpu_forward.h"
 #include "engine/tiny_model.h"
 #include "weights/safetensors.h"
 
@@ -96,7 +95,7 @@ using MakeLoop = std::function<RecordedLoop(const EngineOptions&)>;
 
 RecordedLoop load_nano(const EngineOptions& options) {
   const ModelConfig config = parse_model_config(read(BELLWETHER_DEMO_MODEL "/config.json"));
-  return RecordedLoop(config, options, weights::open_safetensors(BELLWETHER_DEMO_MODEL));
+  return RecordedLoop(config, options, BELLWETHER_DEMO_MODEL);
 }
 
 // One more token than the reference has, so that the last one's logits are computed too.
