@@ -27,7 +27,8 @@ struct Admit {
 struct Cancel {
   engine::SequenceId sequence;
 };
-using EngineCommand = std::variant<Admit, Cancel>;
+struct DumpKv {};
+using EngineCommand = std::variant<Admit, Cancel, DumpKv>;
 
 struct LoadingGivenUp {};
 
@@ -121,6 +122,10 @@ void apply(EngineCommand command, engine::Engine& engine, EngineReport& report) 
     report.cancelled.push_back(cancel->sequence);
     return;
   }
+  if (std::holds_alternative<DumpKv>(command)) {
+    report.kv_dump.emplace();  // filled after the step
+    return;
+  }
   auto& request = std::get<Admit>(command).request;
   const engine::SequenceId id = request.id;
   std::string reason;
@@ -149,6 +154,10 @@ void EngineThread::admit(engine::SequenceRequest request) {
 
 void EngineThread::cancel(engine::SequenceId sequence) {
   shared_->put(Cancel{sequence});
+}
+
+void EngineThread::dump_kv() {
+  shared_->put(DumpKv{});
 }
 
 asio::awaitable<void> EngineThread::stop() {
@@ -193,6 +202,7 @@ void EngineThread::serve(Shared& shared, engine::Engine& engine) {
       report.stepped = true;
     }
     if (!report.stepped && !commanded) continue;
+    if (report.kv_dump) report.kv_dump = engine.kv_dump();
     report.load = engine.load_now();
     report.ended = mesh::steady_now();
     shared.post_report(std::move(report));

@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -36,6 +37,7 @@ struct EngineReport {
   std::vector<engine::SequenceId> admitted;
   std::vector<Rejection> rejected;  // the engine does not take them
   std::vector<engine::SequenceId> cancelled;
+  std::optional<std::vector<engine::KvEvent>> kv_dump;  // asked for; as of after the step
   bool stepped = false;
   engine::StepReport step;
   engine::EngineLoad load;  // after all of the above
@@ -63,6 +65,7 @@ class EngineThread {
 
   void admit(engine::SequenceRequest request);
   void cancel(engine::SequenceId sequence);
+  void dump_kv();  // one of the next reports has a dump
 
   // Ends the thread after the step in progress, or in the midst of loading. May be called twice.
   boost::asio::awaitable<void> stop();

@@ -91,6 +91,11 @@ void declare(mesh::Settings& declared, WorkerSettings& settings) {
                 .unit = "tokens",
                 .min = 0,
                 .max = 1 << 30});
+  declared.add("draft-tokens", &settings.draft_tokens,
+               {.sentence = "Guessed ahead for each sequence in a step, where the model has a draft layer",
+                .unit = "tokens",
+                .min = 0,
+                .max = 4});
   declare_ranks(declared, settings);
 }
 
@@ -115,6 +120,7 @@ engine::EngineOptions engine_options(const WorkerSettings& settings) {
           .kv_blocks = settings.kv_blocks,
           .batch_tokens_max = static_cast<int>(settings.max_num_batched_tokens),
           .context_tokens_max = settings.max_model_len,
+          .draft_tokens = static_cast<int>(settings.draft_tokens),
           .ranks = static_cast<int>(settings.ranks),
           .rank = static_cast<int>(settings.rank)};
 }

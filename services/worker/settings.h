@@ -23,6 +23,7 @@ struct WorkerSettings {
   int64_t kv_blocks = 0;
   int64_t max_num_batched_tokens = 2048;
   int64_t max_model_len = 0;
+  int64_t draft_tokens = 1;
   int64_t rank = 0;       // 0 = the head
   int64_t ranks = 1;      // of the replica
   std::string head = {};  // HOST:PORT of its gRPC, for the other ranks

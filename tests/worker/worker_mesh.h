@@ -93,7 +93,12 @@ class WorkerMesh {
     v1::CancelRequest request;
     request.set_request_id(request_id);
     request.set_attempt(attempt);
-    bus_.publish(mesh::subjects::replica_cancel(kReplica), request);
+    publish(mesh::subjects::replica_cancel(kReplica), request);
+  }
+
+  template <mesh::ProtoMessage Message>
+  void publish(const std::string& subject, const Message& message) {
+    bus_.publish(subject, message);
   }
 
   [[nodiscard]] int dispatched(v1::Dispatch::Kind kind, const std::string& request_id, uint32_t attempt = 1) const {
