@@ -83,7 +83,7 @@ void Engine::join(std::unique_ptr<Collective> group) {
   impl_->group->join(std::move(group));
 }
 std::vector<KvEvent> Engine::kv_dump() const {
-  return {};  // no block outlives its sequence yet
+  return impl_->loop.kv_dump();
 }
 
 }  // namespace bellwether::engine

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/logprobs.h"
 #include "engine/model_config.h"
 #include "engine/ranks/collective.h"
 #include "engine/sampler.h"
@@ -69,21 +70,17 @@ enum class Admission {
 
 enum class Finish { kNone, kStop, kLength };
 
-struct TokenLogprob {
-  int32_t id = 0;
-  float logprob = 0;  // natural logarithm, of the softmax of the unmodified logits
-};
-
 // What a step did to one sequence.
 struct SequenceOutput {
   SequenceId id = 0;
   int64_t first_index = 0;  // of ids[0] in the output
-  std::vector<int32_t> ids;
-  std::vector<TokenLogprob> logprobs;      // one for each id, if asked for
-  std::vector<TokenLogprob> top_logprobs;  // SamplingParams::top_logprobs for each id, concatenated, best first
-  // With SequenceRequest::prompt_logprobs: for prompt tokens 1 to the last, in order, as far as this step computed them.
-  std::vector<TokenLogprob> prompt_logprobs;
-  std::vector<TokenLogprob> prompt_top_logprobs;  // prompt_logprobs for each, concatenated, best first
+  std::vector<int32_t> ids = {};
+  std::vector<TokenLogprob> logprobs = {};      // of the unmodified logits; one for each id, if asked for
+  std::vector<TokenLogprob> top_logprobs = {};  // SamplingParams::top_logprobs for each id, concatenated, best first
+  // With SequenceRequest::prompt_logprobs: for prompt tokens 1 to the last, in order, as far as this step computed
+  // them.
+  std::vector<TokenLogprob> prompt_logprobs = {};
+  std::vector<TokenLogprob> prompt_top_logprobs = {};  // prompt_logprobs for each, concatenated, best first
   Finish finish = Finish::kNone;
   bool prefill_done = false;  // this step read the last of the given tokens
   int64_t cached_tokens = 0;  // with prefill_done: of the prompt, how many were found in the cache
@@ -105,14 +102,14 @@ struct EngineLoad {
 };
 
 struct StepReport {
-  std::vector<SequenceOutput> outputs;
-  int64_t prefill_tokens = 0;  // computed in this step
-  int64_t decode_tokens = 0;
-  int64_t preemptions = 0;            // sequences that lost their blocks and will be computed again
-  int64_t cache_query_tokens = 0;     // prompt tokens of sequences that began to run ...
-  int64_t cache_hit_tokens = 0;       // ... and how many of them the cache held
-  int64_t draft_tokens = 0;           // guesses that were verified ...
-  int64_t draft_tokens_accepted = 0;  // ... and how many were right
+  std::vector<SequenceOutput> outputs = {};
+  int64_t prefill_tokens = 0;           // computed in this step: given, or computed again after a preemption
+  int64_t decode_tokens = 0;            // the same of drawn tokens, right guesses counted, wrong ones not
+  int64_t preemptions = 0;              // sequences that lost their blocks and will be computed again
+  int64_t cache_query_tokens = 0;       // prompt tokens of sequences that began to run ...
+  int64_t cache_hit_tokens = 0;         // ... and how many of them the cache held
+  int64_t draft_tokens = 0;             // guesses that were verified ...
+  int64_t draft_tokens_accepted = 0;    // ... and how many were right
   std::vector<KvEvent> kv_events = {};  // in order, of this step and of cancellations before it
 };
 

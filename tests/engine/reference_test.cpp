@@ -120,6 +120,13 @@ void collect(const StepReport& report, std::vector<Outcome>& outcomes) {
   }
 }
 
+// Of all tokens but the last, which is not computed.
+std::vector<float> logits_of(const RecordedLoop& recorded, const Case& entry, const Outcome& outcome) {
+  std::vector<int32_t> ids = entry.prompt_ids;
+  ids.insert(ids.end(), outcome.ids.begin(), outcome.ids.end() - 1);
+  return recorded.forward->logits(ids, std::ssize(entry.prompt_ids));
+}
+
 std::vector<Outcome> run_interleaved(const MakeLoop& make, const std::vector<Case>& cases,
                                      const EngineOptions& options) {
   RecordedLoop recorded = make(options);
@@ -136,8 +143,7 @@ std::vector<Outcome> run_interleaved(const MakeLoop& make, const std::vector<Cas
   for (const auto& batch : recorded.forward->batches()) together = std::max(together, batch.segments);
   EXPECT_GE(together, std::min<size_t>(4, cases.size()));
   for (size_t i = 0; i < cases.size(); ++i) {
-    const auto* recording = recorded.forward->find(cases[i].prompt_ids);
-    if (recording != nullptr) outcomes[i].logits = recording->logits;
+    outcomes[i].logits = logits_of(recorded, cases[i], outcomes[i]);
   }
   return outcomes;
 }
@@ -148,7 +154,7 @@ std::vector<Outcome> run_alone(const MakeLoop& make, const std::vector<Case>& ca
   for (size_t i = 0; i < cases.size(); ++i) {
     EXPECT_EQ(recorded.loop->admit(request_of(cases[i], i), nullptr), Admission::kAdmitted);
     while (recorded.loop->has_work()) collect(recorded.loop->step(), outcomes);
-    outcomes[i].logits = recorded.forward->find(cases[i].prompt_ids)->logits;
+    outcomes[i].logits = logits_of(recorded, cases[i], outcomes[i]);
   }
   return outcomes;
 }

@@ -5,10 +5,17 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/logprobs.h"
+
 namespace bellwether::engine {
 namespace {
 
 constexpr int kDraws = 20000;
+
+int32_t sample(std::span<const float> logits, const SamplingParams& params, uint64_t position) {
+  Sampler sampler;
+  return sampler.draw(logits, {.params = params, .position = position});
+}
 
 // Probabilities by which ids of `logits` are drawn, over many positions.
 std::vector<double> shares(const std::vector<float>& logits, SamplingParams params) {
@@ -122,8 +129,9 @@ TEST(Sample, ImpossibleTokensAreNeverDrawn) {
 
 TEST(Logprob, IsTheLogarithmOfTheSoftmax) {
   const auto logits = logits_of({0.5, 0.3, 0.2});
-  EXPECT_NEAR(logprob_of(logits, 1), std::log(0.3), 1e-6);
-  EXPECT_NEAR(logprob_of(std::vector<float>{10000, 0}, 1), -10000, 1e-3);
+  EXPECT_NEAR(Logprobs(logits).of(1).logprob, std::log(0.3), 1e-6);
+  const std::vector<float> far = {10000, 0};
+  EXPECT_NEAR(Logprobs(far).of(1).logprob, -10000, 1e-3);
 }
 
 TEST(Check, NamesTheBadParameter) {
