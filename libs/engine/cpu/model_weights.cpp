@@ -27,6 +27,11 @@ int64_t bytes_of(const Matrix& matrix, int64_t elements) {
   return elements * Matrix::bytes_of(matrix.format);
 }
 
+// A file may put a tensor anywhere; reading floats from odd addresses is undefined.
+bool is_aligned(const Matrix& matrix) {
+  return reinterpret_cast<uintptr_t>(matrix.data) % static_cast<uintptr_t>(Matrix::bytes_of(matrix.format)) == 0;
+}
+
 class Loader {
  public:
   Loader(const ModelConfig& config, ThreadPool& pool, ModelWeights& model)
@@ -37,7 +42,7 @@ class Loader {
     const Matrix whole = whole_matrix(name, all_rows, all_cols);
     Matrix part = whole.part(rows.begin, rows.size(), cols.begin, cols.size());
     if (part.format == Matrix::Format::kFP8) check_codes(name, part);
-    if (cols.size() == all_cols) return part;
+    if (cols.size() == all_cols && is_aligned(part)) return part;
     if (whole.format == Matrix::Format::kFP8 && cols.begin % kVectorColumns != 0) return unpacked(whole, rows, cols);
     return side_by_side(part);
   }
@@ -160,7 +165,7 @@ class Loader {
   [[nodiscard]] Matrix side_by_side(Matrix part) {
     const int64_t row_bytes = bytes_of(part, part.cols);
     const int64_t stride_bytes = bytes_of(part, part.stride);
-    std::byte* to = new_columns(part.rows * row_bytes);
+    std::byte* to = new_copy(part.rows * row_bytes);
     pool_.for_each(part.rows, [&](int64_t row) {
       std::memcpy(to + row * row_bytes, part.data + row * stride_bytes, static_cast<size_t>(row_bytes));
     });
@@ -171,7 +176,7 @@ class Loader {
 
   // For a slice of FP8 columns that begins where kernels cannot: its weights in float32, the same values.
   [[nodiscard]] Matrix unpacked(const Matrix& whole, Slice rows, Slice cols) {
-    auto* to = reinterpret_cast<float*>(new_columns(rows.size() * cols.size() * int64_t{sizeof(float)}));
+    auto* to = reinterpret_cast<float*>(new_copy(rows.size() * cols.size() * int64_t{sizeof(float)}));
     std::vector<float> row_values(static_cast<size_t>(whole.cols));
     for (int64_t row = 0; row < rows.size(); ++row) {
       copy_row(whole, rows.begin + row, row_values.data());
@@ -180,8 +185,8 @@ class Loader {
     return float_matrix(to, rows.size(), cols.size(), cols.size());
   }
 
-  [[nodiscard]] std::byte* new_columns(int64_t bytes) {
-    return model_.columns.emplace_back(std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bytes))).get();
+  [[nodiscard]] std::byte* new_copy(int64_t bytes) {
+    return model_.copies.emplace_back(std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bytes))).get();
   }
 
   [[noreturn]] static void refuse_format(const std::string& name, DType dtype) {

@@ -63,9 +63,9 @@ struct ModelWeights {
   Matrix head;              // (this rank's part of vocab, hidden)
   std::optional<DraftWeights> draft;
 
-  std::unique_ptr<weights::TensorSource> source;      // owns what the matrices point to,
-  std::vector<std::unique_ptr<std::byte[]>> columns;  // or this, for slices of columns,
-  std::vector<std::unique_ptr<float[]>> scales;       // and this their scales
+  std::unique_ptr<weights::TensorSource> source;     // owns what the matrices point to,
+  std::vector<std::unique_ptr<std::byte[]>> copies;  // or this, for slices of columns and tensors at odd addresses,
+  std::vector<std::unique_ptr<float[]>> scales;      // and this their scales
 };
 
 struct WeightsWanted {
