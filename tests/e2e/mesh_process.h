@@ -55,9 +55,9 @@ class Program {
 
 class MeshProcess {
  public:
-  // Started with `bellwether up --http 127.0.0.1:0` and these arguments. Throws std::runtime_error with its output when
-  // it is not ready in time.
-  explicit MeshProcess(const std::vector<std::string>& arguments = {});
+  // Started with `bellwether up --http 127.0.0.1:0` and these arguments; `environment` is set for it and its services
+  // in addition. Throws std::runtime_error with its output when it is not ready in time.
+  explicit MeshProcess(const std::vector<std::string>& arguments = {}, std::vector<std::string> environment = {});
   ~MeshProcess();
 
   [[nodiscard]] const std::string& url() const { return url_; }

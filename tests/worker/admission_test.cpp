@@ -103,6 +103,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadRequest{"sampling.temperature", [](auto& r) { r.mutable_sampling()->set_temperature(kNan); }},
         BadRequest{"sampling.top_p", [](auto& r) { r.mutable_sampling()->set_top_p(0); }},
         BadRequest{"sampling.top_k", [](auto& r) { r.mutable_sampling()->set_top_k(0x80000000); }},
+        BadRequest{"sampling.min_p", [](auto& r) { r.mutable_sampling()->set_min_p(1.5F); }},
+        BadRequest{"sampling.repetition_penalty", [](auto& r) { r.mutable_sampling()->set_repetition_penalty(0); }},
+        BadRequest{"sampling.presence_penalty", [](auto& r) { r.mutable_sampling()->set_presence_penalty(3); }},
+        BadRequest{"sampling.frequency_penalty", [](auto& r) { r.mutable_sampling()->set_frequency_penalty(kNan); }},
+        BadRequest{"sampling.logit_bias", [](auto& r) { r.mutable_sampling()->add_logit_bias()->set_bias(-101); }},
         BadRequest{"sampling.logit_bias has more",
                    [](auto& r) {
                      for (int i = 0; i <= kLogitBiasesMax; ++i) r.mutable_sampling()->add_logit_bias();

@@ -34,6 +34,7 @@ class WorkerMesh {
       : bus_(io_.get_executor(), {.url = nats_.url(), .client_name = "test", .credentials_file = {}}) {
     keep(states_, mesh::subjects::replica_state(kReplica));
     keep(dispatches_, std::string(mesh::subjects::kDispatch));
+    keep(kv_events_, mesh::subjects::replica_kv_events(kReplica));
     for (const char* gateway : {"gateway-a", "gateway-b"}) {
       keep(batches_[gateway], mesh::subjects::gateway_tokens(gateway));
     }
@@ -52,6 +53,7 @@ class WorkerMesh {
   mesh::ChildProcess& process() { return *process_; }
   [[nodiscard]] const std::vector<v1::ReplicaState>& states() const { return states_; }
   [[nodiscard]] const std::vector<v1::Dispatch>& dispatches() const { return dispatches_; }
+  [[nodiscard]] const std::vector<v1::KvEvents>& kv_events() const { return kv_events_; }
   [[nodiscard]] const std::vector<v1::TokenBatch>& batches(const std::string& gateway = "gateway-a") const {
     return batches_.at(gateway);
   }
@@ -174,6 +176,7 @@ class WorkerMesh {
   mesh::Bus bus_;
   std::vector<v1::ReplicaState> states_;
   std::vector<v1::Dispatch> dispatches_;
+  std::vector<v1::KvEvents> kv_events_;
   std::map<std::string, std::vector<v1::TokenBatch>> batches_;
   std::vector<mesh::Subscription> subscriptions_;
   std::optional<mesh::ChildProcess> process_;
