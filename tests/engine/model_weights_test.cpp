@@ -29,7 +29,7 @@ class AlteredSource final : public weights::TensorSource {
     if (name != name_) return tensor;
     bytes_.assign(tensor.data.begin(), tensor.data.end());
     alter_(tensor, bytes_);
-    tensor.data = bytes_;
+    tensor.data = std::span(bytes_).last(tensor.data.size());
     return tensor;
   }
   [[nodiscard]] bool has(const std::string& name) const override { return source_->has(name); }
@@ -81,6 +81,17 @@ TEST(ModelWeights, ProgressRisesToOne) {
   (void)load_weights(tiny_config(), {}, weights::make_synthetic_source(true), pool,
                      [&](double progress) { seen.push_back(progress); });
   EXPECT_THAT(seen, testing::ElementsAre(0, 0.5, 1));
+}
+
+TEST(ModelWeights, ATensorAtAnOddAddressIsMoved) {
+  const std::string name = "model.embed_tokens.weight";
+  ThreadPool pool(1);
+  const auto add_byte = [](Tensor&, auto& bytes) { bytes.insert(bytes.begin(), std::byte{0}); };
+  const ModelWeights moved = load_weights(tiny_config(), {}, std::make_unique<AlteredSource>(name, add_byte), pool, {});
+  const ModelWeights model = load_weights(tiny_config(), {}, weights::make_synthetic_source(true), pool, {});
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(moved.embedding.data) % 2, 0u);
+  const auto bytes = static_cast<size_t>(model.embedding.rows * model.embedding.cols * 2);
+  EXPECT_EQ(std::memcmp(moved.embedding.data, model.embedding.data, bytes), 0);
 }
 
 TEST(ModelWeights, TiedEmbeddingsAreTheHead) {
