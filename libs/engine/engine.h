@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/forward.h"
 #include "engine/logprobs.h"
 #include "engine/model_config.h"
 #include "engine/ranks/collective.h"
@@ -110,6 +111,7 @@ struct StepReport {
   int64_t cache_hit_tokens = 0;         // ... and how many of them the cache held
   int64_t draft_tokens = 0;             // guesses that were verified ...
   int64_t draft_tokens_accepted = 0;    // ... and how many were right
+  WeightWork work = {};                 // drafting not counted
   std::vector<KvEvent> kv_events = {};  // in order, of this step and of cancellations before it
 };
 

@@ -345,6 +345,7 @@ StepReport EngineLoop::step() {
   for (Part& part : parts) segments.push_back(make_segment(part));
   if (!segments.empty()) {
     std::span<const float> logits = forward_->compute(segments);
+    report.work = forward_->work();
     for (size_t i = 0; i < parts.size(); ++i) {
       const size_t rows = segments[i].ids.size() - static_cast<size_t>(segments[i].logits_begin);
       const auto own = logits.first(rows * static_cast<size_t>(config_.vocab_size));

@@ -31,6 +31,12 @@ struct DraftSegment {
   int64_t drafts = 0;                 // tokens to guess after the last of next_ids; 0 = only read
 };
 
+// What a pass did with the weights, to be set beside what the machine can do. With several ranks: the head's part.
+struct WeightWork {
+  int64_t bytes = 0;          // of the matrices read, each counted once
+  int64_t multiply_adds = 0;  // with them; attention's scores and sums are not among these
+};
+
 class Forward {
  public:
   virtual ~Forward() = default;
@@ -52,6 +58,9 @@ class Forward {
 
   // Whether draft() guesses.
   [[nodiscard]] virtual bool has_drafts() const = 0;
+
+  // Of the last compute(); zeros from an implementation that does not count.
+  [[nodiscard]] virtual WeightWork work() const { return {}; }
 };
 
 // One rank's part of the pass. Every rank of a group makes the same calls; logits come out on rank 0 only.

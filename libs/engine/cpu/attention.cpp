@@ -18,6 +18,15 @@ int64_t padded(int64_t size) {
   return (size + 15) / 16 * 16;
 }
 
+// Calls work(first, count) for each run of decode rows that stand side by side in the batch: one product computes them.
+template <class Work>
+void for_each_run(const std::vector<DecodeRow>& rows, Work&& work) {
+  for (int64_t first = 0, end = 0; first < std::ssize(rows); first = end) {
+    for (end = first + 1; end < std::ssize(rows) && rows[end].row == rows[first].row + end - first;) ++end;
+    work(first, end - first);
+  }
+}
+
 }  // namespace
 
 Attention::Attention(const ModelConfig& config, int64_t heads, int64_t layers, ThreadPool& pool, int64_t kv_blocks)
@@ -27,9 +36,9 @@ Attention::Attention(const ModelConfig& config, int64_t heads, int64_t layers, T
       scale_(softmax_scale(config)),
       heads_(heads),
       kv_blocks_(kv_blocks),
-      cache_(std::make_unique_for_overwrite<float[]>(
-          static_cast<size_t>(layers * kv_blocks * kBlockTokens * config.latent_dim()))),
-      of_thread_(static_cast<size_t>(pool.threads())) {}
+      of_thread_(static_cast<size_t>(pool.threads())) {
+  cache_.reserve(layers * kv_blocks * kBlockTokens * config.latent_dim());
+}
 
 void Attention::prepare(const BatchRows& rows) {
   const int64_t pairs = config_.qk_rope_head_dim / 2;
@@ -94,7 +103,7 @@ void Attention::turn_and_store(int64_t layer, const AttentionWeights& weights, c
 
 float* Attention::cached(int64_t layer, std::span<const int32_t> blocks, int64_t position) {
   const int64_t block = layer * kv_blocks_ + blocks[position / kBlockTokens];
-  return cache_.get() + (block * kBlockTokens + position % kBlockTokens) * config_.latent_dim();
+  return cache_.data() + (block * kBlockTokens + position % kBlockTokens) * config_.latent_dim();
 }
 
 void Attention::prefill_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
@@ -195,13 +204,17 @@ void Attention::absorb_queries(const AttentionWeights& weights, const BatchRows&
   float* absorbed = absorbed_.at_least(count * heads_ * latent);
   pool_.for_each(heads_, [&](int64_t head) {
     const int64_t key_row = head * (nope + config_.v_head_dim);
-    for (int64_t i = 0; i < count; ++i) {
-      const float* q = q_.data() + (rows.decode[i].row * heads_ + head) * config_.qk_head_dim();
-      float* out = absorbed + (i * heads_ + head) * latent;
-      std::fill_n(out, rank, 0.0F);
-      add_weighted_rows(q, 0, 1, weights.kv_b, key_row, key_row + nope, 0, rank, out, 0);
-      std::memcpy(out + rank, q + nope, static_cast<size_t>(config_.qk_rope_head_dim) * sizeof(float));
-    }
+    const int64_t qk = config_.qk_head_dim();
+    for_each_run(rows.decode, [&](int64_t first, int64_t run) {
+      const float* q = q_.data() + (rows.decode[first].row * heads_ + head) * qk;
+      float* out = absorbed + (first * heads_ + head) * latent;
+      for (int64_t i = 0; i < run; ++i) {
+        float* row = out + i * heads_ * latent;
+        std::fill_n(row, rank, 0.0F);
+        std::copy_n(q + i * heads_ * qk + nope, config_.qk_rope_head_dim, row + rank);
+      }
+      add_weighted_rows(q, heads_ * qk, run, weights.kv_b, key_row, key_row + nope, 0, rank, out, heads_ * latent);
+    });
   });
 }
 
@@ -237,14 +250,13 @@ void Attention::attend_latents(int64_t layer, const DecodeRow& row, int64_t inde
 void Attention::expand_outputs(const AttentionWeights& weights, const BatchRows& rows) {
   const int64_t v = config_.v_head_dim;
   const int64_t rank = config_.kv_lora_rank;
-  const auto count = static_cast<int64_t>(rows.decode.size());
   pool_.for_each(heads_, [&](int64_t head) {
     const int64_t value_row = head * (config_.qk_nope_head_dim + v) + config_.qk_nope_head_dim;
-    for (int64_t i = 0; i < count; ++i) {
-      float* out = output_.data() + (rows.decode[i].row * heads_ + head) * v;
-      const float* sums = latent_output_.data() + (i * heads_ + head) * rank;
-      dot_rows(sums, 0, 1, weights.kv_b, value_row, value_row + v, out, 0);
-    }
+    for_each_run(rows.decode, [&](int64_t first, int64_t run) {
+      float* out = output_.data() + (rows.decode[first].row * heads_ + head) * v;
+      const float* sums = latent_output_.data() + (first * heads_ + head) * rank;
+      dot_rows(sums, heads_ * rank, run, weights.kv_b, value_row, value_row + v, out, heads_ * v);
+    });
   });
 }
 

@@ -71,7 +71,7 @@ class Attention {
   float scale_;
   int64_t heads_;
   int64_t kv_blocks_;
-  std::unique_ptr<float[]> cache_;  // (layers, kv_blocks, kBlockTokens, latent_dim); untouched pages take no memory
+  Scratch<float> cache_;  // (layers, kv_blocks, kBlockTokens, latent_dim); untouched pages take no memory
 
   // For the batch. H heads of this rank, D = nope + rope, L = kv_lora_rank, R = rope.
   Scratch<float> cosine_;         // (rows, R / 2)

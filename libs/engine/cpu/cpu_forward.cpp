@@ -21,9 +21,19 @@ std::span<const float> CpuForward::compute(std::span<const BatchSegment> segment
   const BatchRows rows = rows_of(segments);
   const int64_t hidden = config_.hidden_size;
   float* x = x_.at_least(rows.count * hidden);
+  work_ = {};
   attention_.prepare(rows);
   embed(segments, x);
-  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) run_layer(i, weights_.layers[i], rows);
+  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    const LayerWeights& layer = weights_.layers[i];
+    run_layer(i, layer, rows);
+    const AttentionWeights& attention = layer.attention;
+    for (const Matrix* w : {&attention.q_a, &attention.q_b, &attention.kv_a, &attention.kv_b, &attention.o}) {
+      count(*w, rows.count);
+    }
+    count(layer.router, rows.count);
+    feed_forward_.add_work(work_);
+  }
   float* final = final_.at_least(rows.count * hidden);
   normalise(x, weights_.norm, rows.count, final);
 
@@ -38,7 +48,13 @@ std::span<const float> CpuForward::compute(std::span<const BatchSegment> segment
     row += count * hidden;
   }
   if (wanted_rows == 0) return {};
+  count(weights_.head, wanted_rows);
   return head_.logits(wanted, wanted_rows, *group_);
+}
+
+void CpuForward::count(const Matrix& w, int64_t rows) {
+  work_.bytes += w.bytes();
+  work_.multiply_adds += rows * w.rows * w.cols;
 }
 
 // x_ goes through one layer.

@@ -24,6 +24,7 @@ class CpuForward final : public RankForward {
   [[nodiscard]] std::span<const float> compute(std::span<const BatchSegment> segments) override;
   [[nodiscard]] std::span<const int32_t> draft(std::span<const DraftSegment> segments) override;
   [[nodiscard]] bool has_drafts() const override { return weights_.draft.has_value(); }
+  [[nodiscard]] WeightWork work() const override { return work_; }
   void join(Collective& group) override { group_ = &group; }
 
  private:
@@ -38,6 +39,7 @@ class CpuForward final : public RankForward {
   void run_layer(int64_t index, const LayerWeights& layer, const BatchRows& rows);
   void guess_next();
   void run_draft_layer();
+  void count(const Matrix& w, int64_t rows);
   void normalise(const float* x, const std::vector<float>& weight, int64_t rows, float* y);
   void sum_over_ranks(float* x, int64_t rows);
 
@@ -57,6 +59,7 @@ class CpuForward final : public RankForward {
   Scratch<float> draft_input_;   // (rows, 2 * hidden)
   std::vector<Drafting> drafting_;
   std::vector<int32_t> guesses_;  // of draft()
+  WeightWork work_;               // of compute()
 };
 
 }  // namespace bellwether::engine::cpu

@@ -101,6 +101,15 @@ void FeedForward::run_groups() {
   });
 }
 
+void FeedForward::add_work(WeightWork& work) const {
+  for (const Group& group : groups_) {
+    for (const Matrix* w : {&group.mlp->gate, &group.mlp->up, &group.mlp->down}) {
+      work.bytes += w->bytes();
+      work.multiply_adds += group.rows * w->rows * w->cols;
+    }
+  }
+}
+
 // Each row's experts in order of their number, then the shared ones.
 void FeedForward::combine(const LayerWeights& weights, int64_t rows, float* y) {
   const int64_t hidden = config_.hidden_size;

@@ -27,6 +27,7 @@ struct Matrix {
   int64_t scale_row = 0;     // where in their block the part's first row ...
   int64_t scale_col = 0;     // ... and column are; kernels need a multiple of 16 here
 
+  [[nodiscard]] int64_t bytes() const { return rows * cols * bytes_of(format); }
   [[nodiscard]] float scale_of(int64_t row, int64_t col) const {
     return scales[(row + scale_row) / kScaleBlock * scale_stride + (col + scale_col) / kScaleBlock];
   }

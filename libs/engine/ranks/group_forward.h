@@ -22,6 +22,7 @@ class GroupForward final : public Forward {
   [[nodiscard]] std::span<const float> compute(std::span<const BatchSegment> segments) override;
   [[nodiscard]] std::span<const int32_t> draft(std::span<const DraftSegment> segments) override;
   [[nodiscard]] bool has_drafts() const override { return own_->has_drafts(); }
+  [[nodiscard]] WeightWork work() const override { return own_->work(); }
 
  private:
   void end_group() noexcept;
