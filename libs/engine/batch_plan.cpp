@@ -47,7 +47,6 @@ class Planner {
       const int64_t lacking = blocks_lacking(i, sequences_[i].tokens_known);
       while (blocks_free_ < lacking && planned_[i].runs) {
         stop(*last_running());  // at last itself
-        has_stopped_ = true;
       }
       if (!planned_[i].runs) continue;
       take(i, lacking);
@@ -71,8 +70,9 @@ class Planner {
   }
 
   void plan_prompts() {
-    bool may_start = !has_stopped_;  // otherwise blocks are short
+    bool may_start = true;
     for (size_t i = 0; i < sequences_.size(); ++i) {
+      // One that was just stopped waits, and is overtaken by none.
       if (!planned_[i].runs) may_start = may_start && !sequences_[i].is_running && start(i);
       if (!planned_[i].runs || planned_[i].tokens > 0) continue;
       int64_t tokens = std::min(pending(i), budget_);
@@ -152,7 +152,6 @@ class Planner {
   int64_t running_ = 0;
   int64_t blocks_free_;
   std::vector<int32_t> holders_;
-  bool has_stopped_ = false;
 };
 
 }  // namespace

@@ -4,32 +4,15 @@
 
 #include <algorithm>
 #include <iterator>
-#include <type_traits>
 #include <unordered_set>
 #include <utility>
-
-#include "engine/cpu/thread_pool.h"
 
 namespace bellwether::engine {
 namespace {
 
-constexpr int kThreadsMax = 1024;
-constexpr int kRanksMax = 1024;
-constexpr int kDraftTokensMax = 16;
-constexpr int kSequencesMax = 1 << 16;
-constexpr int64_t kBatchTokensMax = 1 << 20;
-constexpr int64_t kKvBlocksMax = 1 << 26;
-constexpr int64_t kKvBlocksDefaultMin = 512;
 // Tokens of sequences that want log-probabilities of their prompt, in one step: each needs a row of logits.
 constexpr int64_t kPromptLogitsMax = 256;
 constexpr int32_t kPromptLogprobsMax = 20;
-
-template <class T>
-void check_range(const char* name, T value, std::type_identity_t<T> min, std::type_identity_t<T> max) {
-  if (value < min || value > max) {
-    throw ConfigError(fmt::format("{} is {}, outside {} to {}", name, value, min, max));
-  }
-}
 
 bool all_below(std::span<const int32_t> ids, int64_t vocab_size) {
   return std::ranges::all_of(ids, [&](int32_t id) { return id >= 0 && id < vocab_size; });
@@ -51,28 +34,6 @@ PlanSequence plan_sequence(const Sequence& sequence) {
 }
 
 }  // namespace
-
-EngineOptions resolve(const EngineOptions& options, const ModelConfig& config) {
-  EngineOptions resolved = options;
-  check_range("threads", options.threads, 0, kThreadsMax);
-  check_range("sequences_max", options.sequences_max, 1, kSequencesMax);
-  check_range("waiting_max", options.waiting_max, 0, kSequencesMax);
-  check_range("batch_tokens_max", options.batch_tokens_max, 1, kBatchTokensMax);
-  check_range("kv_blocks", options.kv_blocks, 0, kKvBlocksMax);
-  check_range("context_tokens_max", options.context_tokens_max, 0, config.max_position_embeddings);
-  check_range("ranks", options.ranks, 1, kRanksMax);
-  check_range("rank", options.rank, 0, options.ranks - 1);
-  check_range("draft_tokens", options.draft_tokens, 0, kDraftTokensMax);
-  if (config.num_nextn_predict_layers == 0) resolved.draft_tokens = 0;
-  if (resolved.threads == 0) resolved.threads = std::min(cpu::usable_cpus(), kThreadsMax);
-  if (resolved.context_tokens_max == 0) resolved.context_tokens_max = config.max_position_embeddings;
-  if (resolved.kv_blocks == 0) {
-    resolved.kv_blocks = std::max(kKvBlocksDefaultMin, 2 * blocks_for(resolved.context_tokens_max));
-  }
-  // More could not all advance in one step.
-  resolved.sequences_max = static_cast<int>(std::min<int64_t>(resolved.sequences_max, resolved.batch_tokens_max));
-  return resolved;
-}
 
 EngineLoop::EngineLoop(const ModelConfig& config, const EngineOptions& options, std::unique_ptr<Forward> forward)
     : config_(config),
@@ -166,16 +127,20 @@ EngineLoad EngineLoop::load_now() const {
 std::vector<Sequence*> EngineLoop::offer() {
   std::vector<Sequence*> offered;
   std::unordered_set<uint64_t> hashes_in_making;
+  const auto running = std::ranges::count_if(sequences_, &Sequence::is_running);
+  // Where there is none, the first may take another's.
+  int64_t places = std::max<int64_t>(1, options_.sequences_max - running);
   int64_t tokens_waiting = 0;
   for (Sequence& sequence : sequences_) {
     if (!sequence.is_running) {
-      if (tokens_waiting >= options_.batch_tokens_max) continue;  // those before it fill the step
+      if (places == 0 || tokens_waiting >= options_.batch_tokens_max) continue;  // those before it fill the step
       find_cached(sequence);
       const size_t next = sequence.blocks.size();
       const bool would_share =
           !sequence.wants_prompt_logits() && next < static_cast<size_t>(shareable_blocks(sequence));
       if (would_share && hashes_in_making.contains(sequence.hashes[next])) continue;
       tokens_waiting += sequence.pending();
+      --places;
     }
     if (sequence.pending() > 1) {
       hashes_in_making.insert(sequence.hashes.begin() + sequence.computed / kBlockTokens, sequence.hashes.end());

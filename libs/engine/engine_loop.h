@@ -8,15 +8,13 @@
 
 #include "engine/batch_plan.h"
 #include "engine/engine.h"
+#include "engine/engine_options.h"
 #include "engine/forward.h"
 #include "engine/generation.h"
 #include "engine/kv_cache.h"
 #include "engine/sequence.h"
 
 namespace bellwether::engine {
-
-// `options` with every 0 resolved for `config`. Throws ConfigError that names an option that cannot be used.
-[[nodiscard]] EngineOptions resolve(const EngineOptions& options, const ModelConfig& config);
 
 // Engine's methods mean what engine.h says of them.
 class EngineLoop {

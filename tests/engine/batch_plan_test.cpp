@@ -153,7 +153,7 @@ TEST(BatchPlan, StoppingFreesOnlyWhatNobodyElseHolds) {
               ElementsAre(true, false, false));
 }
 
-TEST(BatchPlan, NobodyStartsInAStepThatStoppedOne) {
+TEST(BatchPlan, NobodyOvertakesOneThatWasStopped) {
   const auto planned = Scene(6).running(65, 64).running(300, 299).waiting(5).plan(kRoomy);
   EXPECT_THAT(runs_of(planned), ElementsAre(true, false, false));
 }
@@ -166,6 +166,14 @@ TEST(BatchPlan, ABetterPriorityTakesAWorseOnesPlace) {
   // Of blocks, no more than it must.
   EXPECT_THAT(runs_of(Scene(8).waiting(128, 0).running(190, 189, 0, 5).running(190, 189, 0, 5).plan(kRoomy)),
               ElementsAre(true, true, false));
+}
+
+TEST(BatchPlan, AStoppedOneGivesBackWhatItWasToTakeInThisStep) {
+  EXPECT_THAT(runs_of(Scene(2).waiting(128, 0).running(65, 64, 0, 5).plan(kRoomy)), ElementsAre(true, false));
+  PlanLimits limits = kRoomy;
+  limits.batch_tokens_max = 3;
+  limits.sequences_max = 1;
+  EXPECT_THAT(tokens_of(Scene(9).waiting(70, 0).running(9, 8, 0, 5).plan(limits)), ElementsAre(3, 0));
 }
 
 TEST(BatchPlan, NobodyIsStoppedInVain) {

@@ -47,6 +47,7 @@ TEST(Drafts, AreNeverMoreThanCanBePutOut) {
     Outcomes outcomes;
     const Totals totals = drain(*fake.loop, outcomes);
     EXPECT_EQ(std::ssize(outcomes[1].ids), max_tokens);
+    EXPECT_EQ(totals.draft_tokens, max_tokens - fake.forward->steps());  // each step draws one without
     EXPECT_EQ(totals.draft_tokens, totals.draft_tokens_accepted);
     EXPECT_EQ(outcomes[1].ids, run_alone(request, drafting(0)).ids);
   }
