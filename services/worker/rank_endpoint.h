@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +13,14 @@
 
 namespace bellwether::worker {
 
+// A group to be part of, as the head describes it.
+struct GroupPlace {
+  uint64_t epoch = 0;
+  int rank = 0;
+  std::vector<std::string> addresses = {};      // of all ranks, in order
+  std::chrono::milliseconds stall_limit{1000};  // a rank that keeps another waiting for longer is lost
+};
+
 // One rank's end in one group. For the thread that made it.
 class RankEndpoint {
  public:
@@ -19,10 +28,8 @@ class RankEndpoint {
 
   [[nodiscard]] virtual std::string address() const = 0;
 
-  // The collective of all `addresses`, in order of rank, of which this is `rank`. Call it once. A rank that keeps
-  // another waiting for longer than `stall_limit` is taken as lost. Throws engine::GroupBroken.
-  [[nodiscard]] virtual std::unique_ptr<engine::Collective> connect(int rank, const std::vector<std::string>& addresses,
-                                                                    std::chrono::milliseconds stall_limit) = 0;
+  // Call it once. Blocks until all ranks are connected, for some seconds at most. Throws engine::GroupBroken.
+  [[nodiscard]] virtual std::unique_ptr<engine::Collective> connect(const GroupPlace& place) = 0;
 };
 
 using OpenEndpoint = std::function<std::unique_ptr<RankEndpoint>()>;

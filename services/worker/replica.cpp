@@ -1,10 +1,8 @@
 #include "worker/replica.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <boost/asio/redirect_error.hpp>
@@ -13,7 +11,10 @@
 #include "mesh/log.h"
 #include "mesh/subjects.h"
 #include "worker/admission.h"
+#include "worker/group_options.h"
+#include "worker/host_name.h"
 #include "worker/token_event.h"
+#include "worker/ucx_rank_endpoint.h"
 
 namespace bellwether::worker {
 namespace asio = boost::asio;
@@ -22,11 +23,6 @@ namespace subjects = mesh::subjects;
 namespace {
 
 constexpr size_t kKvDumpsWantedMax = 64;  // at once; all of them get the same
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
 
 Identity identity_of(const mesh::Service& service, const WorkerSettings& settings) {
   const uint64_t now = mesh::unix_ms_now();
@@ -37,6 +33,14 @@ Identity identity_of(const mesh::Service& service, const WorkerSettings& setting
           .host = host_name(),
           .metrics_address = service.http_address(),
           .started_unix_ms = now};
+}
+
+RankGroupOptions group_of(const WorkerSettings& settings) {
+  return {.ranks = static_cast<int>(settings.ranks),
+          .version = BELLWETHER_VERSION,
+          .config_digest = config_digest(settings.model),
+          .synthetic_weights = settings.load_format == "synthetic",
+          .stall_limit = std::chrono::milliseconds(settings.rank_stall_ms)};
 }
 
 double seconds_between(mesh::TimePoint from, mesh::TimePoint to) {
@@ -66,7 +70,22 @@ Replica::Replica(mesh::Service& service, const WorkerSettings& settings)
           {.on_progress = [this](double done) { on_progress(done); },
            .on_loaded = [this](ModelFacts facts, v1::ModelCard card) { on_loaded(std::move(facts), std::move(card)); },
            .on_report = [this](const EngineReport& report) { on_report(report); },
-           .on_failed = [this](const std::string& reason) { on_failed(reason); }}) {
+           .on_failed = [this](const std::string& reason) { on_failed(reason); },
+           .on_reachable = [this](std::string address) { leader_->head_reachable(std::move(address)); },
+           .on_joined = [this](uint64_t epoch) { leader_->head_running(epoch); },
+           .on_left = [this](uint64_t epoch, const std::string& reason) { leader_->head_left(epoch, reason); }},
+          settings_.ranks > 1 ? OpenEndpoint(&open_ucx_endpoint) : OpenEndpoint()) {
+  if (settings_.ranks > 1) {
+    leader_.emplace(service.io(), group_of(settings_), group_options_of(engine_options(settings_)), identity_.epoch,
+                    GroupHandlers{.on_start =
+                                      [this](uint64_t epoch, std::vector<std::string> addresses) {
+                                        on_group_start(epoch, std::move(addresses));
+                                      },
+                                  .on_running = [this] { become_ready(); },
+                                  .on_broken = [this](const std::string& reason) { on_group_broken(reason); },
+                                  .on_changed = [this] { on_group_changed(); }});
+    service.add_grpc_service(leader_->grpc_service());
+  }
   log::info("loading the model", {{"model", identity_.model},
                                   {"folder", settings_.model},
                                   {"replica_id", identity_.replica_id},
@@ -78,12 +97,40 @@ Replica::~Replica() = default;
 
 void Replica::on_progress(double done) {
   const auto tenth = [](double part) { return static_cast<int>(part * 10); };
-  if (tenth(done) > tenth(condition_.loading_progress)) {
+  if (tenth(done) > tenth(own_progress_)) {
     log::info("loading", {{"model", identity_.model}, {"percent", tenth(done) * 10}});
   }
-  condition_.loading_progress = done;
+  own_progress_ = done;
+  on_group_changed();
+}
+
+void Replica::on_group_changed() {
+  const bool all_joined = !leader_ || leader_->group().all_joined();
+  condition_.loading_progress = leader_ ? std::min(own_progress_, leader_->group().loading_progress()) : own_progress_;
+  if (condition_.phase == v1::REPLICA_PHASE_FAILED && all_joined) {
+    condition_.failure.clear();
+    set_phase(v1::REPLICA_PHASE_LOADING);
+  }
   announcements_.changed();
   arm_announcement();
+}
+
+void Replica::on_group_start(uint64_t epoch, std::vector<std::string> addresses) {
+  identity_.epoch = epoch;
+  condition_.steps = 0;
+  engine_.join({.epoch = epoch,
+                .rank = 0,
+                .addresses = std::move(addresses),
+                .stall_limit = std::chrono::milliseconds(settings_.rank_stall_ms)});
+}
+
+void Replica::on_group_broken(const std::string& reason) {
+  engine_.leave(identity_.epoch);
+  end_all_with_error("the replica lost one of its ranks: " + reason);
+  if (stopped_ || condition_.phase == v1::REPLICA_PHASE_DRAINING) return;
+  condition_.failure = reason;
+  service_.set_ready(false);
+  set_phase(v1::REPLICA_PHASE_FAILED);
 }
 
 void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
@@ -93,7 +140,7 @@ void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
   metrics_.emplace(service_.registry(), identity_.model, facts_.context_tokens_max);
   condition_.capacity = capacity_of(facts_);
   condition_.card_digest = card_.digest;
-  condition_.loading_progress = 1;
+  own_progress_ = 1;
   mesh::Bus& bus = service_.bus();
   work_ = bus.subscribe<v1::GenerateRequest>(
       subjects::replica_work(identity_.replica_id),
@@ -116,6 +163,12 @@ void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
                              {"kv_blocks", facts_.kv_blocks_total},
                              {"context_tokens_max", facts_.context_tokens_max},
                              {"sequences_max", facts_.sequences_max}});
+  if (!leader_) become_ready();
+}
+
+void Replica::become_ready() {
+  if (stopped_ || condition_.phase != v1::REPLICA_PHASE_LOADING) return;
+  condition_.loading_progress = 1;
   service_.set_ready(true);
   set_phase(v1::REPLICA_PHASE_READY);
 }
@@ -220,6 +273,8 @@ void Replica::on_kv_dump_request(const v1::KvDumpRequest& request, const mesh::B
 }
 
 void Replica::on_report(const EngineReport& report) {
+  const bool failed = condition_.phase == v1::REPLICA_PHASE_FAILED || condition_.phase == v1::REPLICA_PHASE_LOADING;
+  if (failed) return send_kv(report);  // of a group that is no more, and whose requests have ended
   for (const engine::SequenceId sequence : report.admitted) {
     const LiveSequence admitted = requests_.find(sequence);
     if (!admitted) continue;
@@ -363,6 +418,7 @@ void Replica::set_phase(v1::ReplicaPhase phase) {
 
 void Replica::update_load() {
   const auto live = static_cast<int64_t>(requests_.sequence_count());
+  if (leader_) leader_->set_has_work(live > 0);
   const int64_t running = std::min<int64_t>(engine_load_.running, live);
   v1::Load load;
   load.set_running(static_cast<uint32_t>(running));
@@ -382,6 +438,7 @@ void Replica::update_load() {
 
 void Replica::announce() {
   const mesh::TimePoint now = mesh::steady_now();
+  if (leader_) condition_.followers = leader_->group().health();
   kv_journal_.drop_old_snapshots(now);
   const v1::ReplicaState state = make_state(identity_, condition_, rates_.now(now), ++states_announced_);
   publishing("state", [&] { service_.bus().publish(subjects::replica_state(identity_.replica_id), state); });
@@ -416,6 +473,7 @@ asio::awaitable<void> Replica::stop() {
     end_all_with_error("the replica is shutting down and could not finish this request in time");
   }
   co_await engine_.stop();
+  if (leader_) leader_->stop();  // after the engine, which has ended the group in order
   if (condition_.phase == v1::REPLICA_PHASE_DRAINING) set_phase(v1::REPLICA_PHASE_STOPPED);
   stopped_ = true;
   announcement_timer_.cancel();

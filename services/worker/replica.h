@@ -1,13 +1,15 @@
 // The head of a replica on the bus: it takes work, streams tokens, and tells the mesh how it is.
 //
-// Everything here runs on the service's executor; the engine has its own thread (engine_thread.h). A replica has one
-// rank for now, its head.
+// Everything here runs on the service's executor; the engine has its own thread (engine_thread.h). With several ranks
+// the replica is ready while their group runs (group_leader.h). When it breaks, the replica fails as a whole, ends its
+// requests, and is ready again, with a new epoch, once the ranks are back.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -15,6 +17,7 @@
 #include "bellwether/v1/mesh.pb.h"
 #include "mesh/service.h"
 #include "worker/engine_thread.h"
+#include "worker/group_leader.h"
 #include "worker/kv_journal.h"
 #include "worker/model_card.h"
 #include "worker/rates.h"
@@ -41,6 +44,11 @@ class Replica final : public mesh::Component {
   void on_report(const EngineReport& report);
   void on_failed(const std::string& reason);
 
+  // What the group's leader says.
+  void on_group_start(uint64_t epoch, std::vector<std::string> addresses);
+  void on_group_broken(const std::string& reason);
+  void on_group_changed();
+
   // What the bus brings.
   void on_work(const v1::GenerateRequest& request, const mesh::BusMessage& message);
   void on_cancel(const v1::CancelRequest& cancel);
@@ -66,6 +74,7 @@ class Replica final : public mesh::Component {
   void release(LiveSequence sequence, FinishedReason reason);
   void tell_schedulers(v1::Dispatch::Kind kind, const LiveRequest& request);
 
+  void become_ready();
   void set_phase(v1::ReplicaPhase phase);
   void update_load();
   void announce();
@@ -81,6 +90,7 @@ class Replica final : public mesh::Component {
   Condition condition_;
   ModelFacts facts_;
   SerializedCard card_;
+  double own_progress_ = 0;  // of loading, 0 to 1
   RequestTable requests_;
   engine::SequenceId sequence_last_ = 0;
   engine::EngineLoad engine_load_;                 // as of the last report
@@ -102,7 +112,8 @@ class Replica final : public mesh::Component {
   mesh::Subscription cancels_;
   mesh::Subscription card_requests_;
   mesh::Subscription kv_dump_requests_;
-  EngineThread engine_;  // last: its thread starts when everything else is there
+  std::optional<GroupLeader> leader_;  // with several ranks
+  EngineThread engine_;                // last: its thread starts when everything else is there
 };
 
 }  // namespace bellwether::worker

@@ -147,6 +147,11 @@ pid_t MeshProcess::pid_of(const std::string& service) const {
   throw std::runtime_error("no line of " + service + " in:\n" + up_->output());
 }
 
+std::string MeshProcess::nats_url() const {
+  const size_t begin = up_->output().find("nats://");
+  return up_->output().substr(begin, up_->output().find(' ', begin) - begin);
+}
+
 MeshProcess::Finished MeshProcess::run_command(const std::vector<std::string>& arguments) {
   std::vector<std::string> command = {bellwether_program()};
   command.insert(command.end(), arguments.begin(), arguments.end());

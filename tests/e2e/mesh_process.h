@@ -61,9 +61,10 @@ class MeshProcess {
   ~MeshProcess();
 
   [[nodiscard]] const std::string& url() const { return url_; }
+  [[nodiscard]] std::string nats_url() const;
   [[nodiscard]] Program& up() { return *up_; }
 
-  // Of a service as `up` named it when it started it: "worker-1".
+  // Of a service as `up` named it when it started it: "worker-1-rank-0".
   [[nodiscard]] pid_t pid_of(const std::string& service) const;
 
   // Runs `bellwether` with the mesh's environment to its end; throws std::runtime_error when that takes too long.
