@@ -17,6 +17,8 @@ struct ReplyHead {
   std::string model;
 };
 
+// Without OpenAI's accepted and rejected prediction tokens: those are about text that the client predicted and pays for,
+// while drafts are the server's own affair.
 struct ReplyUsage {
   uint32_t prompt_tokens = 0;
   uint32_t completion_tokens = 0;
