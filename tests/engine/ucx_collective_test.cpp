@@ -87,6 +87,16 @@ std::string check_everything(Collective& group) {
 
 class UcxRanks : public testing::TestWithParam<int> {};
 
+// With every transport, and with those alone that hosts have between them.
+class UcxTransports : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { setenv("UCX_TLS", GetParam(), 1); }
+  void TearDown() override { unsetenv("UCX_TLS"); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Transports, UcxTransports, testing::Values("all", "tcp,self"),
+                         [](const auto& info) { return std::string(info.param, 3); });
+
 TEST_P(UcxRanks, ExchangeWhatTheyShould) {
   // More ranks than CPUs take turns.
   const RankProcesses ranks(GetParam(), [](Group& group, const StringPipe&) { return check_everything(*group); },
@@ -97,10 +107,10 @@ TEST_P(UcxRanks, ExchangeWhatTheyShould) {
 INSTANTIATE_TEST_SUITE_P(Ranks, UcxRanks, testing::Values(1, 2, 3, 4, 8, 16));
 
 // Ranks that are now ahead, now behind, so that each waits for the others in every way there is.
-TEST(UcxCollective, RanksOfUnevenPaceLoseNothing) {
+TEST_P(UcxTransports, RanksOfUnevenPaceLoseNothing) {
   const auto work = [](Group& group, const StringPipe&) {
     uint32_t random = 1 + static_cast<uint32_t>(group->rank());
-    for (int i = 0; i < 500; ++i) {
+    for (int i = 0; i < 200; ++i) {
       random = random * 1664525 + 1013904223;
       if (random >> 24 < 12) std::this_thread::sleep_for(std::chrono::microseconds(random >> 12 & 2047));
       if (std::string problem = check_all_reduce(*group, 1 + static_cast<size_t>(i)); !problem.empty()) return problem;
@@ -112,18 +122,18 @@ TEST(UcxCollective, RanksOfUnevenPaceLoseNothing) {
   for (int rank = 0; rank < 3; ++rank) EXPECT_EQ(ranks.pipe(rank).receive(), "fine");
 }
 
-TEST(UcxCollective, ReportsItsTransports) {
+TEST_P(UcxTransports, ReportsItsTransports) {
   const RankProcesses ranks(2, [](Group& group, const StringPipe&) { return group->transports(); });
   EXPECT_THAT(ranks.pipe(0).receive(),
               testing::AnyOf(testing::HasSubstr("posix"), testing::HasSubstr("sysv"), testing::HasSubstr("tcp")));
 }
 
 // How long until the group broke, in milliseconds, and why.
-std::string time_to_break(Collective& group) {
+std::string time_to_break(Collective& group, size_t size) {
   const auto began = Clock::now();
   std::string reason;
   try {
-    for (;;) (void)check_all_reduce(group, 1000);
+    for (;;) (void)check_all_reduce(group, size);
   } catch (const GroupBroken& broken) {
     reason = broken.what();
   }
@@ -137,12 +147,12 @@ std::string time_to_break(Collective& group) {
 }
 
 // Ranks 0 and 2 go on after rank 1 has met `signal`.
-void expect_break(int signal) {
-  const auto work = [](Group& group, const StringPipe& parent) {
+void expect_break(int signal, size_t size) {
+  const auto work = [size](Group& group, const StringPipe& parent) {
     (void)check_all_reduce(*group, 10);
     parent.send("here");
     (void)parent.receive();
-    return time_to_break(*group);
+    return time_to_break(*group, size);
   };
   const RankProcesses ranks(3, work);
   for (int rank = 0; rank < 3; ++rank) ASSERT_EQ(ranks.pipe(rank).receive(), "here");
@@ -152,15 +162,15 @@ void expect_break(int signal) {
     EXPECT_THAT(ranks.pipe(rank).receive(), testing::MatchesRegex("rank [012].*(lost|advance).*"));
 }
 
-TEST(UcxCollective, AKilledRankBreaksTheGroup) {
-  expect_break(SIGKILL);
+TEST_P(UcxTransports, AKilledRankBreaksTheGroup) {
+  for (const size_t size : {1000, 300000}) expect_break(SIGKILL, size);
 }
 
-TEST(UcxCollective, AStoppedRankBreaksTheGroup) {
-  expect_break(SIGSTOP);
+TEST_P(UcxTransports, AStoppedRankBreaksTheGroup) {
+  for (const size_t size : {1000, 300000}) expect_break(SIGSTOP, size);
 }
 
-TEST(UcxCollective, AbortWakesAWaitingRank) {
+TEST_P(UcxTransports, AbortWakesAWaitingRank) {
   const auto work = [](Group& group, const StringPipe& parent) -> std::string {
     if (group->rank() == 0) return parent.receive();
     std::thread other([&] {
@@ -182,7 +192,7 @@ TEST(UcxCollective, AbortWakesAWaitingRank) {
   EXPECT_THAT(ranks.pipe(1).receive(), testing::HasSubstr("told to break up"));
 }
 
-TEST(UcxCollective, WaitingForThePlanTakesNoCpuAndHasNoLimit) {
+TEST_P(UcxTransports, WaitingForThePlanTakesNoCpuAndHasNoLimit) {
   const auto work = [](Group& group, const StringPipe&) -> std::string {
     if (group->rank() == 0) std::this_thread::sleep_for(700ms);  // the time itself is the subject
     rusage before{};
@@ -202,7 +212,7 @@ TEST(UcxCollective, WaitingForThePlanTakesNoCpuAndHasNoLimit) {
   EXPECT_EQ(ranks.pipe(1).receive(), "little");
 }
 
-TEST(UcxCollective, UnequalSizesBreakTheGroup) {
+TEST_P(UcxTransports, UnequalSizesBreakTheGroup) {
   for (const auto [first, second] : {std::pair{100, 200}, {200, 100}, {0, 100}, {20000, 10}}) {
     const auto work = [&](Group& group, const StringPipe&) {
       (void)check_broadcast(*group, static_cast<size_t>(group->rank() == 0 ? first : second), 0);
@@ -214,7 +224,7 @@ TEST(UcxCollective, UnequalSizesBreakTheGroup) {
   }
 }
 
-TEST(UcxCollective, ARankThatNeverComesIsNotWaitedForLong) {
+TEST_P(UcxTransports, ARankThatNeverComesIsNotWaitedForLong) {
   const UcxEndpoint silent;
   const auto began = Clock::now();
   UcxEndpoint endpoint;
@@ -223,7 +233,7 @@ TEST(UcxCollective, ARankThatNeverComesIsNotWaitedForLong) {
   EXPECT_LT(Clock::now() - began, 3s);
 }
 
-TEST(UcxCollective, TheSameProcessesFormAnotherGroup) {
+TEST_P(UcxTransports, TheSameProcessesFormAnotherGroup) {
   const auto work = [](Group& group, const StringPipe& parent) {
     group->abort();
     const auto again = RankProcesses::join(parent, group->rank(), group->ranks(), {});

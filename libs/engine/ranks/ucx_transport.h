@@ -53,7 +53,8 @@ class UcxTransport {
  public:
   using Limit = std::optional<std::chrono::milliseconds>;
 
-  // addresses: of every rank's worker. Ranks connect as they first send.
+  // addresses: of every rank's worker. Between ranks that share memory only wait()'s limit tells a loss; between others
+  // UCX reports it at once.
   UcxTransport(UcxWorker& worker, int rank, std::span<const std::string> addresses);
   // Lets sent messages arrive before it closes, within a second.
   ~UcxTransport();
@@ -86,6 +87,7 @@ class UcxTransport {
   };
   struct Link {
     ucp_ep_h endpoint = nullptr;
+    ucp_err_handling_mode_t mode = UCP_ERR_HANDLING_MODE_NONE;
     ucs_status_t failure = UCS_OK;  // as UCX reports it
   };
 
@@ -95,7 +97,9 @@ class UcxTransport {
   void finish_done();
   void require_peers();
   void sleep_until(std::optional<Clock::time_point> deadline);
-  void close_all(unsigned flags);
+  void connect(int peer, const std::string& address, ucp_err_handling_mode_t mode);
+  void close(Link& link, unsigned flags);
+  void finish_closing(std::chrono::milliseconds limit);
   [[nodiscard]] std::string waited_for() const;
   static void on_failure(void* link, ucp_ep_h endpoint, ucs_status_t status);
 
@@ -103,6 +107,7 @@ class UcxTransport {
   int rank_;
   std::vector<Link> links_;  // by rank; without endpoint to itself
   std::vector<Pending> pending_;
+  std::vector<ucs_status_ptr_t> closing_;
   std::string broken_;  // why; empty = whole
   EventFd abort_event_;
   std::atomic<bool> aborted_ = false;
