@@ -35,7 +35,9 @@ void declare_ranks(mesh::Settings& declared, WorkerSettings& settings) {
                 .max = kRanksMax});
   declared.add("rank", &settings.rank,
                {.sentence = "Which of them this is; 0, the head, takes the requests", .min = 0, .max = kRanksMax - 1});
-  declared.add("head", &settings.head, {.sentence = "HOST:PORT of the head's --grpc, for every rank but 0"});
+  declared.add("head", &settings.head,
+               {.sentence = "HOST:PORT of the head's --grpc, for every rank but 0; ranks on several machines all "
+                            "need --allow-remote"});
   declared.add("rank-stall-ms", &settings.rank_stall_ms,
                {.sentence = "A rank that keeps the others waiting for longer is taken as lost; the head's counts",
                 .unit = "ms",

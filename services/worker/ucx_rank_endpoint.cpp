@@ -1,5 +1,6 @@
 #include "worker/ucx_rank_endpoint.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "engine/ranks/ucx_collective.h"
@@ -31,6 +32,10 @@ class UcxRankEndpoint final : public RankEndpoint {
 
 std::unique_ptr<RankEndpoint> open_ucx_endpoint() {
   return std::make_unique<UcxRankEndpoint>();
+}
+
+void keep_ucx_on_this_machine() {
+  ::setenv("UCX_NET_DEVICES", "lo", /*overwrite=*/0);
 }
 
 }  // namespace bellwether::worker

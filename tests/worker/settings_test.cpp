@@ -75,5 +75,18 @@ TEST(WorkerSettings, UnknownChoicesAreErrors) {
   EXPECT_THROW(settings_from({"--chat-format", "smalltalk"}), mesh::Error);
 }
 
+TEST(WorkerSettings, RanksMakeSense) {
+  const std::string model = BELLWETHER_DEMO_MODEL;
+  EXPECT_THAT(refusal({"--model", model, "--rank", "1"}), StartsWith("--rank "));
+  EXPECT_THAT(refusal({"--model", model, "--ranks", "2", "--rank", "2"}), StartsWith("--rank "));
+  EXPECT_THAT(refusal({"--model", model, "--ranks", "2", "--rank", "1"}), StartsWith("--head "));
+  EXPECT_THAT(refusal({"--model", model, "--ranks", "2", "--rank", "1", "--head", "here"}), StartsWith("--head "));
+  EXPECT_THAT(refusal({"--model", model, "--ranks", "2", "--head", "here:1"}), StartsWith("--head "));
+  const WorkerSettings settings =
+      resolve(settings_from({"--model", model, "--ranks", "4", "--rank", "3", "--head", "here:1"}));
+  EXPECT_EQ(engine_options(settings).ranks, 4);
+  EXPECT_EQ(engine_options(settings).rank, 3);
+}
+
 }  // namespace
 }  // namespace bellwether::worker
