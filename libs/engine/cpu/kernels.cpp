@@ -232,10 +232,11 @@ void DotUpTo(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, in
 template <class Format>
 void DotDirect(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end,
                float* y, int64_t y_stride) {
+  constexpr int64_t kRows = kIsWeight<Format> ? kRowsMax : kTileRows;
   // As few passes as there must be, of rows as equal as can be.
-  for (int64_t passes = (rows + kRowsMax - 1) / kRowsMax, r = 0; passes > 0; --passes) {
+  for (int64_t passes = (rows + kRows - 1) / kRows, r = 0; passes > 0; --passes) {
     const int64_t count = (rows - r + passes - 1) / passes;
-    DotUpTo<Format, kRowsMax>(x + r * x_stride, x_stride, count, w, row_begin, row_end, y + r * y_stride, y_stride);
+    DotUpTo<Format, kRows>(x + r * x_stride, x_stride, count, w, row_begin, row_end, y + r * y_stride, y_stride);
     r += count;
   }
 }
