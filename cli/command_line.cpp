@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdio>
 
-#include "cli/suggestion.h"
 #include "mesh/error.h"
+#include "mesh/suggestion.h"
 
 namespace bellwether::cli {
 namespace {
@@ -51,7 +51,7 @@ std::string help_text(const std::vector<CliCommand>& commands) {
 std::string unknown_command_text(std::string_view word, const std::vector<CliCommand>& commands) {
   std::vector<std::string_view> names;
   for (const CliCommand& command : commands) names.push_back(command.name);
-  const auto closest = closest_choice(word, names);
+  const auto closest = mesh::closest_choice(word, names);
   return fmt::format("bellwether: there is no command \"{}\".{} See `bellwether help`.\n", word,
                      closest ? fmt::format(" Did you mean \"{}\"?", *closest) : "");
 }

@@ -12,6 +12,7 @@ find_package(OpenSSL REQUIRED)
 find_package(CURL REQUIRED)
 find_package(GTest CONFIG REQUIRED)
 find_package(hwy CONFIG REQUIRED)
+find_package(ucx CONFIG REQUIRED)
 
 # The CMake package of Debian 12's libnats-dev names a static library that it does not ship; its pkg-config file is right.
 pkg_check_modules(nats REQUIRED IMPORTED_TARGET libnats)

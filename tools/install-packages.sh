@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
   ca-certificates clang-19 clang-format-19 clang-tidy-19 cmake curl libclang-rt-19-dev libcurl4-openssl-dev libfmt-dev libgmock-dev
-  libgrpc++-dev libgtest-dev libhwy-dev libnats-dev libpcre2-dev libprotobuf-dev libssl-dev libyaml-cpp-dev lld-19 llvm-19
+  libgrpc++-dev libgtest-dev libhwy-dev libnats-dev libpcre2-dev libprotobuf-dev libssl-dev libucx-dev libyaml-cpp-dev lld-19 llvm-19
   nats-server ninja-build nodejs npm pkg-config prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc
 )
 . /etc/os-release

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -18,8 +17,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr size_t kColumns = 10;
-using Row = std::array<std::string, kColumns>;
+using Row = std::vector<std::string>;
 
 std::string_view phase_name(v1::ReplicaPhase phase) {
   switch (phase) {
@@ -76,6 +74,47 @@ Row row_of(const v1::ReplicaState& replica) {
           cell(replica.metrics_address())};
 }
 
+Row row_of(const v1::ReplicaState& replica, const v1::RankHealth& rank) {
+  return {cell(replica.replica_id()), fmt::to_string(rank.rank()),    cell(rank.host()),
+          cell(rank.device()),        rank.healthy() ? "ok" : "lost", fmt::to_string(rank.steps())};
+}
+
+// The columns of all rows, which have as many, one below the other.
+std::string line_up(const std::vector<Row>& rows) {
+  std::vector<size_t> widths(rows.front().size());
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string table;
+  for (const Row& row : rows) {
+    for (size_t i = 0; i + 1 < row.size(); ++i) table += fmt::format("{:<{}}  ", row[i], widths[i]);
+    table += row.back() + "\n";
+  }
+  return table;
+}
+
+// Of the replicas that have more than their head; "" when none has.
+std::string rank_table(const std::vector<v1::ReplicaState>& replicas) {
+  std::vector<Row> rows = {{"REPLICA", "RANK", "HOST", "DEVICE", "HEALTH", "STEPS"}};
+  for (const v1::ReplicaState& replica : replicas) {
+    if (replica.ranks_size() < 2) continue;
+    for (const v1::RankHealth& rank : replica.ranks()) rows.push_back(row_of(replica, rank));
+  }
+  return rows.size() == 1 ? std::string() : "\n" + line_up(rows);
+}
+
+json::array ranks_json(const v1::ReplicaState& replica) {
+  json::array ranks;
+  for (const v1::RankHealth& rank : replica.ranks()) {
+    ranks.push_back({{"rank", rank.rank()},
+                     {"host", rank.host()},
+                     {"device", rank.device()},
+                     {"healthy", rank.healthy()},
+                     {"steps", rank.steps()}});
+  }
+  return ranks;
+}
+
 json::object to_json(const v1::ReplicaState& replica) {
   json::object object;
   object["replica_id"] = replica.replica_id();
@@ -85,6 +124,7 @@ json::object to_json(const v1::ReplicaState& replica) {
   object["loading_progress"] = replica.loading_progress();
   object["ranks_healthy"] = ranks_healthy(replica);
   object["ranks_total"] = replica.ranks_size();
+  object["ranks"] = ranks_json(replica);
   object["running"] = replica.load().running();
   object["waiting"] = replica.load().waiting();
   object["kv_blocks_used"] = replica.load().kv_blocks_used();
@@ -104,16 +144,7 @@ std::string status_table(const std::vector<v1::ReplicaState>& replicas) {
   std::vector<Row> rows = {
       {"REPLICA", "MODEL", "PHASE", "RANKS", "RUNNING", "WAITING", "KV", "TOKENS/S", "VERSION", "METRICS"}};
   for (const v1::ReplicaState& replica : replicas) rows.push_back(row_of(replica));
-  std::array<size_t, kColumns> widths{};
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string table;
-  for (const Row& row : rows) {
-    std::string line;
-    for (size_t i = 0; i + 1 < kColumns; ++i) line += fmt::format("{:<{}}  ", row[i], widths[i]);
-    table += line + row.back() + "\n";
-  }
+  std::string table = line_up(rows) + rank_table(replicas);
   for (const v1::ReplicaState& replica : replicas) {
     if (!replica.failure().empty())
       table += fmt::format("{}: {}\n", cell(replica.replica_id()), cell(replica.failure()));

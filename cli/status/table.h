@@ -8,7 +8,8 @@
 
 namespace bellwether::cli {
 
-// A heading and one line a replica; what others sent is made printable. REQUIRES: not empty.
+// A heading and one line a replica, then the same for the ranks of those that have several, then why replicas failed;
+// what others sent is made printable. REQUIRES: not empty.
 [[nodiscard]] std::string status_table(const std::vector<v1::ReplicaState>& replicas);
 
 // {"replicas":[{"replica_id":...,"phase":"ready",...}]} in one line.

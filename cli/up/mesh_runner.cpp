@@ -102,7 +102,7 @@ asio::awaitable<void> MeshRunner::start_nats_server() {
   options_.nats_url = *url;
   // Started again it must be where everybody looks for it.
   children_.replan(plan_nats_server(nats_server_, port_of_url(*url), options_.log_folder));
-  printer_.line(fmt::format("  {:<12} pid {:<8} {}  {}", planned.name, pid, *url, planned.command.log_file));
+  printer_.line(fmt::format("  {:<15} pid {:<8} {}  {}", planned.name, pid, *url, planned.command.log_file));
 }
 
 void MeshRunner::connect_bus() {
@@ -118,8 +118,9 @@ void MeshRunner::connect_bus() {
 
 void MeshRunner::start_child(const PlannedProcess& planned) {
   const pid_t pid = children_.start(planned);
-  if (planned.role != Role::kWorker) services_.add(planned, pid);  // workers say on the bus how they are
-  printer_.line(fmt::format("  {:<12} pid {:<8} {}", planned.name, pid, planned.command.log_file));
+  // Heads say on the bus how they and their followers are.
+  if (planned.role != Role::kWorker && planned.role != Role::kFollower) services_.add(planned, pid);
+  printer_.line(fmt::format("  {:<15} pid {:<8} {}", planned.name, pid, planned.command.log_file));
 }
 
 // A bus that was there before may carry other meshes: ours are the heads that were started after us.

@@ -29,12 +29,13 @@ void append(std::vector<std::string>& to, const std::vector<std::string>& more) 
 
 // What every service is told. Flags come before the environment and the file, so that neither can pull one service away
 // from the others.
-std::vector<std::string> common_flags(const PlanOptions& options, const std::string& http_address) {
+std::vector<std::string> common_flags(const PlanOptions& options, const std::string& http_address,
+                                      const std::string& grpc_address) {
   std::vector<std::string> flags;
   if (!options.config_file.empty()) flags.push_back(flag("config", options.config_file));
-  append(flags,
-         {flag("nats-url", options.nats_url), flag("log-level", options.log_level), flag("log-format", "json"),
-          flag("http", http_address), flag("grpc", kAnyAddress), flag("shutdown-grace-ms", options.shutdown_grace_ms)});
+  append(flags, {flag("nats-url", options.nats_url), flag("log-level", options.log_level), flag("log-format", "json"),
+                 flag("http", http_address), flag("grpc", grpc_address),
+                 flag("shutdown-grace-ms", options.shutdown_grace_ms)});
   if (!options.nats_credentials_file.empty()) {
     flags.push_back(flag("nats-credentials-file", options.nats_credentials_file));
   }
@@ -46,9 +47,9 @@ std::vector<std::string> worker_flags(const PlanOptions& options) {
 }
 
 PlannedProcess plan_service(const PlanOptions& options, Role role, std::string name, const std::string& program,
-                            const std::vector<std::string>& own_flags) {
+                            const std::vector<std::string>& own_flags, const std::string& grpc_address = kAnyAddress) {
   std::vector<std::string> arguments = {program};
-  append(arguments, common_flags(options, role == Role::kGateway ? options.http_address : kAnyAddress));
+  append(arguments, common_flags(options, role == Role::kGateway ? options.http_address : kAnyAddress, grpc_address));
   append(arguments, own_flags);
   return make_process(role, std::move(name), std::move(arguments), options.log_folder);
 }
@@ -57,6 +58,25 @@ PlannedProcess plan_gateway(const PlanOptions& options) {
   std::vector<std::string> flags;
   if (options.allow_remote) flags.emplace_back("--allow-remote");
   return plan_service(options, Role::kGateway, "api-gateway", options.programs.api_gateway, flags);
+}
+
+// The ranks of replica number `replica`, from 1: the head listens where its followers look for it.
+void plan_replica(const PlanOptions& options, int replica, std::vector<PlannedProcess>& planned) {
+  std::string name = fmt::format("worker-{}", replica);
+  const std::string& program = options.programs.worker;
+  if (options.ranks == 1) {
+    planned.push_back(plan_service(options, Role::kWorker, std::move(name), program, worker_flags(options)));
+    return;
+  }
+  const std::string head = fmt::format("127.0.0.1:{}", options.head_ports.at(static_cast<size_t>(replica - 1)));
+  for (int rank = 0; rank < options.ranks; ++rank) {
+    std::vector<std::string> flags = worker_flags(options);
+    append(flags, {flag("ranks", options.ranks), flag("rank", rank)});
+    if (rank > 0) flags.push_back(flag("head", head));
+    planned.push_back(plan_service(options, rank == 0 ? Role::kWorker : Role::kFollower,
+                                   fmt::format("{}-rank-{}", name, rank), program, flags,
+                                   rank == 0 ? head : kAnyAddress));
+  }
 }
 
 // Every worker of the autoscaler's is told the bus, the logs' form and the model's name by the autoscaler itself.
@@ -71,7 +91,7 @@ std::vector<std::string> autoscaler_flags(const PlanOptions& options) {
   std::vector<std::string> flags = {flag("min-replicas", options.replicas),
                                     flag("max-replicas", std::max(1, options.replicas_max))};
   if (options.replicas_max <= options.replicas) return flags;
-  append(flags, {"--supervise", flag("model-name", model_name(options)),
+  append(flags, {"--supervise", flag("model-name", model_name(options)), flag("worker-ranks", options.ranks),
                  flag("worker-program", options.programs.worker), flag("worker-log-folder", options.log_folder)});
   for (const std::string& argument : supervised_worker_flags(options)) {
     flags.push_back(flag("worker-argument", argument));
@@ -99,20 +119,17 @@ std::vector<PlannedProcess> plan_services(const PlanOptions& options) {
       plan_gateway(options),
   };
   const int own_workers = options.replicas_max > options.replicas ? 0 : options.replicas;
-  for (int i = 1; i <= own_workers; ++i) {
-    planned.push_back(
-        plan_service(options, Role::kWorker, fmt::format("worker-{}", i), programs.worker, worker_flags(options)));
-  }
+  for (int replica = 1; replica <= own_workers; ++replica) plan_replica(options, replica, planned);
   return planned;
 }
 
 std::vector<std::vector<Role>> stop_stages(bool supervised) {
   if (supervised) return {{Role::kGateway}, {Role::kAutoscaler}, {Role::kScheduler}, {Role::kNats}};
-  return {{Role::kGateway}, {Role::kWorker}, {Role::kScheduler}, {Role::kAutoscaler}, {Role::kNats}};
+  return {{Role::kGateway}, {Role::kWorker}, {Role::kFollower}, {Role::kScheduler}, {Role::kAutoscaler}, {Role::kNats}};
 }
 
-int threads_per_worker(int cpus, int replicas) {
-  return std::max(1, cpus / std::max(1, replicas));
+int threads_per_worker(int cpus, int processes) {
+  return std::max(1, cpus / std::max(1, processes));
 }
 
 }  // namespace bellwether::cli

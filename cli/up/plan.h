@@ -11,11 +11,12 @@
 
 namespace bellwether::cli {
 
-enum class Role { kNats, kScheduler, kAutoscaler, kWorker, kGateway };
+// A worker is a head, rank 0 of its replica; the other ranks are followers.
+enum class Role { kNats, kScheduler, kAutoscaler, kWorker, kFollower, kGateway };
 
 struct PlannedProcess {
   Role role;
-  std::string name;       // "worker-2"
+  std::string name;       // "worker-2", "worker-2-rank-1"
   mesh::Command command;  // its log file is <log folder>/<name>.log
 };
 
@@ -23,8 +24,11 @@ struct PlanOptions {
   Programs programs;
   std::string model;  // directory
   int replicas = 1;
-  int replicas_max = 1;       // > replicas: the autoscaler starts and stops the workers, all of them
-  int threads = 1;            // of each worker
+  int replicas_max = 1;  // > replicas: the autoscaler starts and stops them, all of them
+  int ranks = 1;         // of each replica, a process each
+  int threads = 1;       // of each process
+  // Where the head of each replica is reached by its followers; only with several ranks and without autoscaling.
+  std::vector<uint16_t> head_ports = {};
   std::string http_address;   // of the gateway
   bool allow_remote = false;  // other machines may reach it
   std::string nats_url;
@@ -45,11 +49,12 @@ struct PlanOptions {
 [[nodiscard]] std::vector<PlannedProcess> plan_services(const PlanOptions& options);
 
 // The order in which a mesh is taken down: each stage has ended before the next is told to. The gateway goes first, so
-// that its clients get their answers while everything they need still runs; the bus goes last. `supervised`: the
+// that its clients get their answers while everything they need still runs; heads go before their followers, whom they
+// need to finish and take with them; the bus goes last. `supervised`: the
 // autoscaler's workers are its children and go with it.
 [[nodiscard]] std::vector<std::vector<Role>> stop_stages(bool supervised);
 
-// The CPUs shared among the replicas, at least one each.
-[[nodiscard]] int threads_per_worker(int cpus, int replicas);
+// The CPUs shared among the processes, at least one each.
+[[nodiscard]] int threads_per_worker(int cpus, int processes);
 
 }  // namespace bellwether::cli

@@ -8,6 +8,7 @@ namespace bellwether::cli {
 namespace {
 
 constexpr double kReplicasMax = 256;
+constexpr double kRanksMax = 64;
 constexpr double kThreadsMax = 1024;
 
 }  // namespace
@@ -22,14 +23,17 @@ UpSettings::UpSettings() {
 void UpSettings::declare(mesh::Settings& declared) {
   declared.add("model", &model, {.sentence = "Model directory; by default the demo model"});
   declared.add("replicas", &replicas,
-               {.sentence = "Workers, each serving the whole model", .min = 0, .max = kReplicasMax});
+               {.sentence = "Replicas, each serving the whole model", .min = 0, .max = kReplicasMax});
   declared.add("max-replicas", &replicas_max,
-               {.sentence = "Lets the autoscaler add workers up to this many; 0 = no more than --replicas",
+               {.sentence = "Lets the autoscaler add replicas up to this many; 0 = no more than --replicas",
                 .min = 0,
                 .max = kReplicasMax});
-  declared.add(
-      "threads", &threads,
-      {.sentence = "Threads of each worker; 0 shares the CPUs among the replicas", .min = 0, .max = kThreadsMax});
+  declared.add("ranks", &ranks,
+               {.sentence = "Processes of each replica, which share every layer's work; 1 = one computes all of it",
+                .min = 1,
+                .max = kRanksMax});
+  declared.add("threads", &threads,
+               {.sentence = "Threads of each rank; 0 shares the CPUs among them", .min = 0, .max = kThreadsMax});
   declared.add("log-folder", &log_folder,
                {.sentence = "Where each process writes its log; by default a fresh folder under $XDG_STATE_HOME, "
                             "$TMPDIR or /tmp"});

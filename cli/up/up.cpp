@@ -25,6 +25,7 @@
 #include "cli/up/readiness.h"
 #include "cli/up/settings.h"
 #include "mesh/error.h"
+#include "mesh/free_port.h"
 #include "mesh/log.h"
 #include "mesh/process.h"
 
@@ -50,7 +51,12 @@ PlanOptions plan_options(const UpSettings& settings, const std::vector<std::stri
   options.model = require_model(settings.model.empty() ? find_demo_model(folder) : settings.model);
   options.replicas = replicas;
   options.replicas_max = std::max(replicas, static_cast<int>(settings.replicas_max));
-  options.threads = settings.threads > 0 ? static_cast<int>(settings.threads) : threads_per_worker(cpus, replicas);
+  options.ranks = static_cast<int>(settings.ranks);
+  options.threads =
+      settings.threads > 0 ? static_cast<int>(settings.threads) : threads_per_worker(cpus, replicas * options.ranks);
+  if (options.ranks > 1 && options.replicas_max == options.replicas) {
+    options.head_ports = mesh::free_loopback_ports(replicas);
+  }
   options.http_address = settings.common.http_address;
   options.allow_remote = settings.common.allow_remote;
   options.nats_url = settings.common.nats_url;

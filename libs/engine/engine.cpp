@@ -1,64 +1,46 @@
 #include "engine/engine.h"
 
-#include <fmt/format.h>
-
-#include <fstream>
-#include <iterator>
-#include <new>
 #include <utility>
 
-#include "engine/cpu/cpu_forward.h"
-#include "engine/cpu/model_weights.h"
-#include "engine/cpu/thread_pool.h"
 #include "engine/engine_loop.h"
+#include "engine/invariant.h"
+#include "engine/kv_blocks.h"
+#include "engine/load_forward.h"
+#include "engine/ranks/group_forward.h"
 #include "weights/safetensors.h"
 #include "weights/synthetic.h"
 
 namespace bellwether::engine {
-namespace {
-
-constexpr std::streamsize kConfigBytesMax = 1 << 20;
-
-std::string read_config(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw ConfigError(fmt::format("{}: cannot be read", path.string()));
-  std::string text(kConfigBytesMax + 1, '\0');
-  file.read(text.data(), std::ssize(text));
-  if (file.gcount() > kConfigBytesMax) throw ConfigError(fmt::format("{}: is larger than 1 MiB", path.string()));
-  text.resize(static_cast<size_t>(file.gcount()));
-  return text;
-}
-
-}  // namespace
 
 class Engine::Impl {
  public:
-  Impl(ModelConfig config, const EngineOptions& options, std::unique_ptr<Forward> forward)
-      : config(std::move(config)), options(options), loop(this->config, options, std::move(forward)) {}
+  Impl(ModelConfig config, const EngineOptions& options, std::unique_ptr<Forward> forward, GroupForward* group)
+      : config(std::move(config)), options(options), loop(this->config, options, std::move(forward)), group(group) {}
 
   static std::unique_ptr<Engine> make(const ModelConfig& config, const EngineOptions& options,
                                       std::unique_ptr<weights::TensorSource> source,
                                       const std::function<void(double)>& progress) {
     const EngineOptions resolved = resolve(options, config);
-    auto pool = std::make_unique<cpu::ThreadPool>(resolved.threads);
-    cpu::ModelWeights weights = cpu::load_weights(config, std::move(source), *pool, progress);
-    std::unique_ptr<Forward> forward;
-    try {
-      forward = std::make_unique<cpu::CpuForward>(config, std::move(weights), std::move(pool), resolved.kv_blocks);
-    } catch (const std::bad_alloc&) {
-      throw ConfigError(fmt::format("kv_blocks is {}: a cache of that size does not fit memory", resolved.kv_blocks));
-    }
-    return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(config, resolved, std::move(forward))));
+    std::unique_ptr<RankForward> own = load_forward(config, resolved, std::move(source), progress);
+    if (resolved.ranks == 1) return of(std::make_unique<Impl>(config, resolved, std::move(own), nullptr));
+    auto cut = std::make_unique<GroupForward>(std::move(own));
+    GroupForward* group = cut.get();
+    return of(std::make_unique<Impl>(config, resolved, std::move(cut), group));
+  }
+
+  static std::unique_ptr<Engine> of(std::unique_ptr<Impl> impl) {
+    return std::unique_ptr<Engine>(new Engine(std::move(impl)));
   }
 
   ModelConfig config;
   EngineOptions options;
   EngineLoop loop;
+  GroupForward* group;  // the loop's forward pass, when the model is cut over ranks
 };
 
 std::unique_ptr<Engine> Engine::load(const std::filesystem::path& folder, const EngineOptions& options,
                                      const std::function<void(double)>& progress) {
-  const ModelConfig config = parse_model_config(read_config(folder / "config.json"));
+  const ModelConfig config = load_config(folder);
   return Impl::make(config, options, weights::open_safetensors(folder), progress);
 }
 
@@ -94,6 +76,14 @@ EngineLoad Engine::load_now() const {
 }
 StepReport Engine::step() {
   return impl_->loop.step();
+}
+void Engine::join(std::unique_ptr<Collective> group) {
+  require(impl_->group != nullptr, "a group joined an engine of one rank");
+  impl_->loop.forget_all();
+  impl_->group->join(std::move(group));
+}
+std::vector<KvEvent> Engine::kv_dump() const {
+  return impl_->loop.kv_dump();
 }
 
 }  // namespace bellwether::engine

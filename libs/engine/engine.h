@@ -13,7 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/forward.h"
+#include "engine/logprobs.h"
 #include "engine/model_config.h"
+#include "engine/ranks/collective.h"
 #include "engine/sampler.h"
 
 namespace bellwether::engine {
@@ -27,6 +30,21 @@ struct EngineOptions {
   int64_t kv_blocks = 0;           // blocks of the KV cache; 0 = enough for 2 sequences of full context, at least 512
   int batch_tokens_max = 2048;     // tokens computed in one step: decodes first, then pieces of prompts
   int64_t context_tokens_max = 0;  // prompt + output of one sequence; 0 = the model's max_position_embeddings
+  int draft_tokens = 0;            // guessed ahead for each sequence in a step; 0 where the model has no draft layer
+  int ranks = 1;                   // processes that compute together, each a slice of every layer
+  int rank = 0;                    // which of them this is; 0 = the head
+};
+
+// Which tokens may come next, for grammars. One object for each sequence, called by the engine's thread only. Throws
+// nothing.
+class TokenConstraint {
+ public:
+  virtual ~TokenConstraint() = default;
+  // Sets bit i % 64 of allowed[i / 64] for every token i that may come next; the engine clears them before. False when
+  // every token may, which leaves `allowed` unread.
+  [[nodiscard]] virtual bool fill_allowed(std::span<uint64_t> allowed) = 0;
+  // The next token of the output: given with the request or drawn, in order, each once.
+  virtual void accept(int32_t id) = 0;
 };
 
 struct SequenceRequest {
@@ -38,6 +56,10 @@ struct SequenceRequest {
   int64_t max_tokens = 0;              // output tokens in all, output_ids counted; > output_ids.size()
   std::vector<int32_t> stop_ids = {};  // generated, they end the sequence; they are part of its output
   int64_t priority = 0;                // lower first
+  int64_t min_tokens = 0;              // no stop id is drawn before so many output tokens
+  uint64_t cache_salt = 0;             // sequences share cached blocks with those of the same salt only
+  int32_t prompt_logprobs = -1;        // alternatives for each prompt token; -1 = no log-probabilities of the prompt
+  std::shared_ptr<TokenConstraint> constraint = {};  // nullptr: every token may come
 };
 
 enum class Admission {
@@ -49,20 +71,28 @@ enum class Admission {
 
 enum class Finish { kNone, kStop, kLength };
 
-struct TokenLogprob {
-  int32_t id = 0;
-  float logprob = 0;  // natural logarithm, of the softmax of the unmodified logits
-};
-
 // What a step did to one sequence.
 struct SequenceOutput {
   SequenceId id = 0;
   int64_t first_index = 0;  // of ids[0] in the output
-  std::vector<int32_t> ids;
-  std::vector<TokenLogprob> logprobs;      // one for each id, if asked for
-  std::vector<TokenLogprob> top_logprobs;  // SamplingParams::top_logprobs for each id, concatenated, best first
+  std::vector<int32_t> ids = {};
+  std::vector<TokenLogprob> logprobs = {};      // of the unmodified logits; one for each id, if asked for
+  std::vector<TokenLogprob> top_logprobs = {};  // SamplingParams::top_logprobs for each id, concatenated, best first
+  // With SequenceRequest::prompt_logprobs: for prompt tokens 1 to the last, in order, as far as this step computed
+  // them.
+  std::vector<TokenLogprob> prompt_logprobs = {};
+  std::vector<TokenLogprob> prompt_top_logprobs = {};  // prompt_logprobs for each, concatenated, best first
   Finish finish = Finish::kNone;
   bool prefill_done = false;  // this step read the last of the given tokens
+  int64_t cached_tokens = 0;  // with prefill_done: of the prompt, how many were found in the cache
+};
+
+// What changed among the full blocks that later sequences may share; hashes as of block_hash.h.
+struct KvEvent {
+  enum class Kind { kStored, kRemoved, kCleared };
+  Kind kind = Kind::kStored;
+  uint64_t parent_hash = 0;           // kStored: of the block before hashes[0]; 0 = none
+  std::vector<uint64_t> hashes = {};  // kStored: each the child of the one before
 };
 
 struct EngineLoad {
@@ -73,9 +103,16 @@ struct EngineLoad {
 };
 
 struct StepReport {
-  std::vector<SequenceOutput> outputs;
-  int64_t prefill_tokens = 0;  // computed in this step
-  int64_t decode_tokens = 0;
+  std::vector<SequenceOutput> outputs = {};
+  int64_t prefill_tokens = 0;           // computed in this step: given, or computed again after a preemption
+  int64_t decode_tokens = 0;            // the same of drawn tokens, right guesses counted, wrong ones not
+  int64_t preemptions = 0;              // sequences that lost their blocks and will be computed again
+  int64_t cache_query_tokens = 0;       // prompt tokens of sequences that began to run ...
+  int64_t cache_hit_tokens = 0;         // ... and how many of them the cache held
+  int64_t draft_tokens = 0;             // guesses that were verified ...
+  int64_t draft_tokens_accepted = 0;    // ... and how many were right
+  WeightWork work = {};                 // drafting not counted
+  std::vector<KvEvent> kv_events = {};  // in order, of this step and of cancellations before it
 };
 
 class Engine {
@@ -101,8 +138,16 @@ class Engine {
   [[nodiscard]] bool has_work() const;
   [[nodiscard]] EngineLoad load_now() const;
 
-  // Computes one batch. Finished sequences are gone, their blocks free, when this returns.
+  // Computes one batch. Finished sequences are gone, their blocks free, when this returns. With several ranks it throws
+  // GroupBroken (ranks/collective.h) when one is lost.
   [[nodiscard]] StepReport step();
+
+  // Makes `group` the ranks that compute; with options().ranks > 1 it comes before the first step, and after a step
+  // that threw. Every sequence is forgotten and the cache is empty. REQUIRES: this is its rank 0.
+  void join(std::unique_ptr<Collective> group);
+
+  // Every shareable block, parents before children, as kStored events.
+  [[nodiscard]] std::vector<KvEvent> kv_dump() const;
 
  private:
   class Impl;

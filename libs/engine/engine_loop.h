@@ -4,18 +4,17 @@
 #include <list>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/batch_plan.h"
 #include "engine/engine.h"
+#include "engine/engine_options.h"
 #include "engine/forward.h"
-#include "engine/kv_blocks.h"
+#include "engine/generation.h"
+#include "engine/kv_cache.h"
+#include "engine/sequence.h"
 
 namespace bellwether::engine {
-
-// `options` with every 0 resolved for `config`. Throws ConfigError that names an option that cannot be used.
-[[nodiscard]] EngineOptions resolve(const EngineOptions& options, const ModelConfig& config);
 
 // Engine's methods mean what engine.h says of them.
 class EngineLoop {
@@ -25,36 +24,46 @@ class EngineLoop {
 
   Admission admit(SequenceRequest request, std::string* reason);
   bool cancel(SequenceId id);
-  [[nodiscard]] bool has_work() const { return !running_.empty() || !waiting_.empty(); }
+  [[nodiscard]] bool has_work() const { return !sequences_.empty(); }
   [[nodiscard]] EngineLoad load_now() const;
   [[nodiscard]] StepReport step();
+  [[nodiscard]] std::vector<KvEvent> kv_dump() const { return cache_.dump(); }
+
+  // Forgets every sequence and empties the cache, also after a step that threw.
+  void forget_all();
 
  private:
-  struct Sequence {
-    SequenceRequest request;
-    std::vector<int32_t> ids;     // prompt and output so far
-    int64_t given = 0;            // of ids, how many came with the request
-    int64_t computed = 0;         // of ids, how many are in the KV cache
-    std::vector<int32_t> blocks;  // of the KV cache
-    [[nodiscard]] int64_t pending() const { return static_cast<int64_t>(ids.size()) - computed; }
+  using Sequences = std::list<Sequence>;
+
+  // A sequence's part of a step.
+  struct Part {
+    Sequence* sequence;
+    PlannedSequence planned;
+    int64_t position = 0;  // of its first row's token
+    bool is_finished = false;
   };
-  using Sequences = std::list<Sequence>;  // in the order they are served: priority, then arrival
 
   [[nodiscard]] std::string invalid_reason(const SequenceRequest& request) const;
   [[nodiscard]] int64_t blocks_max(const SequenceRequest& request) const;
-  [[nodiscard]] bool is_known(SequenceId id) const;
-  static void insert(Sequences& sequences, Sequences& from, Sequences::iterator sequence);
-  [[nodiscard]] BatchPlan make_plan() const;
-  [[nodiscard]] BatchSegment prepare_segment(Sequence& sequence, int64_t tokens);
-  void append_token(Sequence& sequence, std::span<const float> logits, SequenceOutput& output) const;
-  void release(Sequence& sequence);
+
+  [[nodiscard]] std::vector<Sequence*> offer();
+  void find_cached(Sequence& sequence) const;
+  [[nodiscard]] std::vector<Part> plan(StepReport& report);
+  void start(Sequence& sequence, StepReport& report);
+  void stop(Sequence& sequence);
+
+  [[nodiscard]] static BatchSegment make_segment(Part& part);
+  void read_logits(Part& part, std::span<const float> logits, StepReport& report);
+  void draft(std::span<Part> parts);
+  [[nodiscard]] int64_t drafts_wanted(const Part& part) const;
+  void store(Sequence& sequence);
 
   ModelConfig config_;
   EngineOptions options_;
   std::unique_ptr<Forward> forward_;
-  BlockAllocator blocks_;
-  Sequences running_;
-  Sequences waiting_;
+  KvCache cache_;
+  Generation generation_;
+  Sequences sequences_;  // running and waiting, in order: priority, then arrival
 };
 
 }  // namespace bellwether::engine

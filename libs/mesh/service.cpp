@@ -22,7 +22,7 @@
 #include "mesh/address.h"
 #include "mesh/clock.h"
 #include "mesh/error.h"
-#include "mesh/grpc_health.h"
+#include "mesh/grpc_server.h"
 #include "mesh/log.h"
 
 namespace bellwether::mesh {
@@ -99,9 +99,12 @@ class ServiceMetrics {
         .Set(1);
   }
 
-  void update(bool ready, int http_connections, const Bus& bus) {
+  void update(bool ready, int http_connections) {
     ready_.Set(ready ? 1 : 0);
     http_connections_.Set(http_connections);
+  }
+
+  void update(const Bus& bus) {
     bus_connected_.Set(bus.connected() ? 1 : 0);
     const BusCounters now = bus.counters();
     raise(published_, now.published);
@@ -168,18 +171,24 @@ class Service::Impl {
       : name_(std::move(name)), settings_(std::move(settings)), http_(io_.get_executor(), settings_.http_limits) {
     require_loopback(settings_, settings_.http_address, "--http");
     require_loopback(settings_, settings_.grpc_address, "--grpc");
-    bus_ = connect_bus(io_, name_, settings_);
+    if (settings_.uses_bus) bus_ = connect_bus(io_, name_, settings_);
     http_address_ = http_.bind(settings_.http_address);
-    if (!settings_.grpc_address.empty()) {
-      grpc_health_ = std::make_unique<GrpcHealth>(settings_.grpc_address);
-      grpc_address_ = grpc_health_->address();
-    }
+    if (!settings_.grpc_address.empty()) grpc_ = std::make_unique<GrpcServer>(settings_.grpc_address);
     metrics_.emplace(registry_, name_);
     http_.route("GET", "/metrics", [this](HttpExchange& exchange) { return send_metrics(exchange); });
     http_.route("GET", "/health", [this](HttpExchange& exchange) { return send_health(exchange); });
   }
 
-  [[nodiscard]] bool healthy() const { return ready_ && bus_->connected(); }
+  // A service that uses no bus lacks none.
+  [[nodiscard]] bool connected() const { return !bus_ || bus_->connected(); }
+
+  [[nodiscard]] bool healthy() const { return ready_ && connected(); }
+
+  void start_grpc() {
+    if (!grpc_) return;
+    grpc_->start();
+    grpc_address_ = grpc_->address();
+  }
 
   void set_ready(bool ready) {
     ready_ = ready && !shutting_down_;
@@ -190,8 +199,8 @@ class Service::Impl {
     const bool serving = healthy();
     if (serving == shown_serving_) return;
     shown_serving_ = serving;
-    if (grpc_health_) grpc_health_->set_serving(serving);
-    log::info(serving ? "ready" : "not ready", {{"bus_connected", bus_->connected()}});
+    if (grpc_) grpc_->set_serving(serving);
+    log::info(serving ? "ready" : "not ready", {{"bus_connected", connected()}});
   }
 
   void begin_shutdown(int status) {
@@ -235,13 +244,14 @@ class Service::Impl {
   prometheus::Registry registry_;
   HttpServer http_;
   std::unique_ptr<Bus> bus_;
-  std::unique_ptr<GrpcHealth> grpc_health_;
+  std::unique_ptr<GrpcServer> grpc_;
   std::string http_address_;
   std::string grpc_address_;
 
  private:
   asio::awaitable<void> send_metrics(HttpExchange& exchange) {
-    metrics_->update(healthy(), http_.connections(), *bus_);
+    metrics_->update(healthy(), http_.connections());
+    if (bus_) metrics_->update(*bus_);
     HttpResponse response{.body = render_metrics(registry_), .content_type = kMetricsContentType};
     co_await exchange.send(std::move(response));
   }
@@ -249,7 +259,7 @@ class Service::Impl {
   asio::awaitable<void> send_health(HttpExchange& exchange) {
     HttpResponse response{.body = R"({"status":"ok"})"};
     if (!healthy()) {
-      const char* reason = shutting_down_ ? "shutting down" : bus_->connected() ? "not ready" : "not connected to NATS";
+      const char* reason = shutting_down_ ? "shutting down" : connected() ? "not ready" : "not connected to NATS";
       response = {.status = 503, .body = http_error_body(503, reason), .headers = {{"Retry-After", "1"}}};
     }
     co_await exchange.send(std::move(response));
@@ -278,8 +288,8 @@ class Service::Impl {
     }
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_now());
     co_await http_.stop(std::max(left, std::chrono::milliseconds(0)));
-    co_await bus_->stop(kBusStopTimeMax);
-    if (grpc_health_) grpc_health_->stop(kGrpcStopTimeMax);
+    if (bus_) co_await bus_->stop(kBusStopTimeMax);
+    if (grpc_) grpc_->stop(kGrpcStopTimeMax);
     // A handler that is still there refers to the component, which is about to be destroyed.
     if (http_.connections() > 0) cut_short();
     log::info("stopped", {{"status", status_}});
@@ -329,6 +339,10 @@ prometheus::Registry& Service::registry() {
 const std::string& Service::http_address() const {
   return impl_->http_address_;
 }
+void Service::add_grpc_service(std::shared_ptr<grpc::Service> service) {
+  if (!impl_->grpc_) throw Error(ErrorCode::kInvalidArgument, "--grpc: is off, but this service needs it", "--grpc");
+  impl_->grpc_->add_service(std::move(service));
+}
 const std::string& Service::grpc_address() const {
   return impl_->grpc_address_;
 }
@@ -353,6 +367,7 @@ int run_service(const std::string& name, const ServiceSettings& settings,
   try {
     service.emplace(name, settings);
     component = make_component(*service);
+    service->impl_->start_grpc();
   } catch (const std::exception& error) {
     log::error("cannot start", {{"error", error.what()}});
     return 1;

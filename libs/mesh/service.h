@@ -24,6 +24,10 @@
 #include "mesh/metrics.h"
 #include "mesh/settings.h"
 
+namespace grpc {
+class Service;
+}
+
 namespace bellwether::mesh {
 
 struct ServiceSettings {
@@ -32,9 +36,10 @@ struct ServiceSettings {
   std::string log_level = "info";            // debug, info, warning, error
   std::string log_format = "auto";           // auto, text, json
   std::string http_address = "127.0.0.1:0";  // /metrics, /health and, of the gateway, the API
-  std::string grpc_address = "127.0.0.1:0";  // grpc.health.v1.Health; empty = off
+  std::string grpc_address = "127.0.0.1:0";  // grpc.health.v1.Health and the component's; empty = off
   bool allow_remote = false;                 // take connections from other machines at these two addresses
   int64_t shutdown_grace_ms = 30000;         // for work in progress after SIGTERM
+  bool uses_bus = true;                      // no setting: a service that is not on the bus needs none to run
   HttpLimits http_limits;                    // the gateway declares settings for these itself
 
   void declare(Settings& settings);
@@ -50,11 +55,14 @@ class Service {
 
   [[nodiscard]] const std::string& name() const;
   [[nodiscard]] boost::asio::io_context& io();
-  [[nodiscard]] Bus& bus();
+  [[nodiscard]] Bus& bus();                        // REQUIRES: settings.uses_bus
   [[nodiscard]] HttpServer& http();                // routes may be added until the component's constructor returns
   [[nodiscard]] prometheus::Registry& registry();  // rendered on /metrics
   [[nodiscard]] const std::string& http_address() const;  // HOST:PORT bound, port 0 resolved, from construction on
-  [[nodiscard]] const std::string& grpc_address() const;  // the same; "" when off
+  // The same once the component has been constructed, which is when gRPC starts; "" when off.
+  [[nodiscard]] const std::string& grpc_address() const;
+  // Until the component's constructor returns. Throws Error{kInvalidArgument} where gRPC is off.
+  void add_grpc_service(std::shared_ptr<grpc::Service> service);
   [[nodiscard]] std::chrono::milliseconds shutdown_grace() const;
 
   // /health answers 200 and gRPC health SERVING while ready and the bus is connected; 503 and NOT_SERVING otherwise.

@@ -1,33 +1,24 @@
 #include "mesh/settings.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <unistd.h>
-#include <yaml-cpp/anchor.h>
-#include <yaml-cpp/eventhandler.h>
-#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "mesh/log.h"
+#include "mesh/setting_file.h"
+#include "mesh/setting_help.h"
 
 namespace bellwether::mesh {
 namespace {
 
-constexpr size_t kFileBytesMax = size_t{256} * 1024;
-constexpr size_t kShownBytesMax = 80;  // of a value in an error
-constexpr size_t kHelpColumns = 100;
 constexpr size_t kHelpFlagColumnsMax = 34;
 
 // Other programs' parts of the one file, which this program leaves alone.
@@ -39,10 +30,6 @@ constexpr std::array<std::string_view, 8> kSharedKeys = {
 
 constexpr std::string_view kVariablePrefix = "BELLWETHER_";
 constexpr const char* kConfigVariable = "BELLWETHER_CONFIG";
-
-[[noreturn]] void reject(const std::string& origin, const std::string& message) {
-  throw Error(ErrorCode::kInvalidArgument, message, origin);
-}
 
 bool contains(const auto& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -58,258 +45,6 @@ std::string upper_case(std::string_view text) {
   std::string result(text);
   for (char& c : result) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return result;
-}
-
-// Of a text from outside what an error may repeat: short, and nothing in it that a terminal would act on.
-std::string printable(std::string_view text) {
-  std::string result(text.substr(0, kShownBytesMax));
-  for (char& c : result) {
-    if (std::iscntrl(static_cast<unsigned char>(c)) != 0) c = '?';
-  }
-  return text.size() > kShownBytesMax ? result + "..." : result;
-}
-
-std::string shown(std::string_view text) {
-  return "'" + printable(text) + "'";
-}
-
-// Edits (one character inserted, deleted or replaced) from one text to the other.
-size_t edit_distance(std::string_view from, std::string_view to) {
-  std::vector<size_t> row(to.size() + 1);
-  for (size_t j = 0; j <= to.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= from.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= to.size(); ++j) {
-      const size_t replaced = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
-// "; did you mean X?" for the nearest candidate, or "" when none is near.
-std::string did_you_mean(std::string_view text, const std::vector<std::string>& candidates) {
-  const std::string_view start = text.substr(0, kShownBytesMax);  // longer ones resemble nothing, at any cost
-  size_t nearest = std::max<size_t>(2, start.size() / 4) + 1;
-  std::string_view best;
-  for (const std::string& candidate : candidates) {
-    const size_t distance = edit_distance(start, candidate);
-    if (distance < nearest) {
-      nearest = distance;
-      best = candidate;
-    }
-  }
-  return best.empty() ? "" : fmt::format("; did you mean {}?", best);
-}
-
-// 10000000 rather than 1e+07.
-std::string number_text(double number) {
-  static constexpr double kExactMax = 1e15;
-  if (std::trunc(number) == number && std::abs(number) < kExactMax) return fmt::format("{}", int64_t(number));
-  return fmt::format("{}", number);
-}
-
-std::string bounds_text(const Settings::About& about) {
-  const std::string unit = about.unit.empty() ? "" : " " + about.unit;
-  if (std::isfinite(about.min) && std::isfinite(about.max)) {
-    return fmt::format("{} to {}{}", number_text(about.min), number_text(about.max), unit);
-  }
-  if (std::isfinite(about.min)) return fmt::format("at least {}{}", number_text(about.min), unit);
-  if (std::isfinite(about.max)) return fmt::format("at most {}{}", number_text(about.max), unit);
-  return about.unit.empty() ? "" : "in " + about.unit;
-}
-
-template <class Number>
-Number parse_number(const std::string& text, const Settings::About& about, const std::string& origin) {
-  Number number{};
-  const char* end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc{} || stopped != end || !std::isfinite(static_cast<double>(number))) {
-    const char* kind = std::is_integral_v<Number> ? "whole number" : "number";
-    reject(origin, about.secret ? fmt::format("is not a {}", kind) : fmt::format("{} is not a {}", shown(text), kind));
-  }
-  const auto value = static_cast<double>(number);
-  if (value < about.min || value > about.max) {
-    const std::string bounds = bounds_text(about);
-    reject(origin, about.secret ? "must be " + bounds : fmt::format("must be {}, not {}", bounds, text));
-  }
-  return number;
-}
-
-bool parse_boolean(const std::string& text, const Settings::About& about, const std::string& origin) {
-  for (const std::string_view yes : {"true", "yes", "on", "1"}) {
-    if (text == yes) return true;
-  }
-  for (const std::string_view no : {"false", "no", "off", "0"}) {
-    if (text == no) return false;
-  }
-  reject(origin, about.secret ? "must be true or false" : fmt::format("must be true or false, not {}", shown(text)));
-}
-
-std::string parse_text(const std::string& text, const Settings::About& about, const std::string& origin) {
-  if (about.choices.empty() || contains(about.choices, text)) return text;
-  const std::string one_of = fmt::format("must be one of {}", fmt::join(about.choices, ", "));
-  if (about.secret) reject(origin, one_of);
-  reject(origin, fmt::format("{}, not {}{}", one_of, shown(text), did_you_mean(text, about.choices)));
-}
-
-// `origin` names where the text came from, for errors. A list grows by one; all else is replaced.
-void assign(const Settings::Target& target, const Settings::About& about, const std::string& text,
-            const std::string& origin) {
-  if (auto* const* as_text = std::get_if<std::string*>(&target)) {
-    **as_text = parse_text(text, about, origin);
-  } else if (auto* const* as_boolean = std::get_if<bool*>(&target)) {
-    **as_boolean = parse_boolean(text, about, origin);
-  } else if (auto* const* as_integer = std::get_if<int64_t*>(&target)) {
-    **as_integer = parse_number<int64_t>(text, about, origin);
-  } else if (auto* const* as_number = std::get_if<double*>(&target)) {
-    **as_number = parse_number<double>(text, about, origin);
-  } else {
-    std::get<std::vector<std::string>*>(target)->push_back(parse_text(text, about, origin));
-  }
-}
-
-std::vector<std::string>* as_list(const Settings::Target& target) {
-  auto* const* list = std::get_if<std::vector<std::string>*>(&target);
-  return list == nullptr ? nullptr : *list;
-}
-
-std::string value_text(const Settings::Target& target) {
-  if (auto* const* as_text = std::get_if<std::string*>(&target)) return **as_text;
-  if (auto* const* as_boolean = std::get_if<bool*>(&target)) return **as_boolean ? "true" : "false";
-  if (auto* const* as_integer = std::get_if<int64_t*>(&target)) return fmt::format("{}", **as_integer);
-  if (auto* const* as_number = std::get_if<double*>(&target)) return number_text(**as_number);
-  return fmt::format("{}", fmt::join(*as_list(target), ","));
-}
-
-std::string read_limited(const std::string& path, const std::string& origin) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kFileBytesMax + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad()) reject(origin, "cannot read the file " + shown(path));
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > kFileBytesMax) {
-    reject(origin, fmt::format("the file {} is larger than {} bytes", shown(path), kFileBytesMax));
-  }
-  return text;
-}
-
-// Hears of a document and does nothing.
-class Ignore : public YAML::EventHandler {
- public:
-  void OnDocumentStart(const YAML::Mark&) override {}
-  void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
-  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
-  void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
-  void OnMapEnd() override {}
-};
-
-// The file's one document, null when it is empty. YAML::LoadAll would find documents without end in the text ",".
-YAML::Node parse_document(const std::string& text, const std::string& path) {
-  try {
-    std::istringstream stream(text);
-    YAML::Parser parser(stream);
-    Ignore ignore;
-    const bool several = parser.HandleNextDocument(ignore) && parser.HandleNextDocument(ignore);
-    if (several) reject(path, "has more than one YAML document");
-    return YAML::Load(text);
-  } catch (const YAML::Exception& error) {
-    reject(fmt::format("{}:{}:{}", path, error.mark.line + 1, error.mark.column + 1), "is not YAML: " + error.msg);
-  }
-}
-
-// Calls `take(key, value)` for each entry of a map whose keys are distinct texts. `where` names the map, for errors.
-template <class Take>
-void for_each_entry(const YAML::Node& map, const std::string& where, Take take) {
-  if (!map.IsDefined() || map.IsNull()) return;
-  if (!map.IsMap()) reject(where, "must be a map of keys to values");
-  std::set<std::string> seen;
-  for (const auto& entry : map) {
-    if (!entry.first.IsScalar()) reject(where, "has a key that is not text");
-    const std::string& key = entry.first.Scalar();
-    if (!seen.insert(key).second) reject(where, fmt::format("has the key {} twice", shown(key)));
-    take(key, entry.second);
-  }
-}
-
-void assign_node(const Settings::Target& target, const Settings::About& about, const YAML::Node& node,
-                 const std::string& origin) {
-  if (auto* list = as_list(target)) {
-    if (!node.IsSequence()) reject(origin, "must be a list");
-    list->clear();
-    for (const auto& element : node) {
-      if (!element.IsScalar()) reject(origin, "must be a list of texts");
-      assign(target, about, element.Scalar(), origin);
-    }
-    return;
-  }
-  if (node.IsNull()) reject(origin, "has no value");
-  if (!node.IsScalar()) reject(origin, "must be a single value");
-  assign(target, about, node.Scalar(), origin);
-}
-
-// Lines of at most kHelpColumns, broken at spaces, each after the first indented.
-std::string wrapped(std::string_view text, size_t indent) {
-  std::string result;
-  size_t column = indent;
-  while (!text.empty()) {
-    const std::string_view word = text.substr(0, text.find(' '));
-    text.remove_prefix(std::min(text.size(), word.size() + 1));
-    if (column > indent && column + 1 + word.size() > kHelpColumns) {
-      result += '\n' + std::string(indent, ' ');
-      column = indent;
-    } else if (column > indent) {
-      result += ' ';
-      ++column;
-    }
-    result += word;
-    column += word.size();
-  }
-  return result;
-}
-
-struct HelpEntry {
-  std::string heading;  // the flag and the kind of its value
-  std::string sentence;
-  std::string sources;  // where else it can be set; empty = nowhere
-};
-
-std::string help_block(const std::string& title, const std::vector<HelpEntry>& entries, size_t heading_columns) {
-  if (entries.empty()) return "";
-  const size_t indent = heading_columns + 4;
-  std::string result = "\n" + title + ":\n";
-  for (const HelpEntry& entry : entries) {
-    const bool fits = entry.heading.size() <= heading_columns;
-    result += fmt::format("  {:<{}}", entry.heading, fits ? heading_columns + 2 : entry.heading.size());
-    if (!fits) result += '\n' + std::string(indent, ' ');
-    result += wrapped(entry.sentence, indent) + '\n';
-    if (!entry.sources.empty()) result += std::string(indent, ' ') + wrapped(entry.sources, indent) + '\n';
-  }
-  return result;
-}
-
-std::string flag_heading(const std::string& name, const Settings::Target& target) {
-  if (std::holds_alternative<bool*>(target)) return "--[no-]" + name;
-  const bool number = std::holds_alternative<int64_t*>(target) || std::holds_alternative<double*>(target);
-  return fmt::format("--{} {}", name, number ? "NUMBER" : "TEXT");
-}
-
-std::string describe(const Settings::Target& target, const Settings::About& about, const std::string& default_text) {
-  std::vector<std::string> details;
-  if (!about.choices.empty()) details.push_back(fmt::format("one of {}", fmt::join(about.choices, ", ")));
-  if (const std::string bounds = bounds_text(about); !bounds.empty()) details.push_back(bounds);
-  if (as_list(target) != nullptr) details.emplace_back("may be repeated");
-  if (default_text.empty()) {
-    details.emplace_back("default: none");
-  } else {
-    details.push_back("default: " + (about.secret ? "not shown" : default_text));
-  }
-  return fmt::format("{} ({})", about.sentence, fmt::join(details, "; "));
 }
 
 }  // namespace
@@ -416,7 +151,7 @@ void Settings::read_flag(const std::vector<std::string>& arguments, size_t& posi
     }
     setting = nullptr;
   }
-  if (setting == nullptr && !is_config) reject(flag, "unknown flag" + did_you_mean(flag, flag_names()));
+  if (setting == nullptr && !is_config) reject_setting(flag, "unknown flag" + did_you_mean(flag, flag_names()));
 
   std::string value;
   if (equals != std::string::npos) {
@@ -424,9 +159,9 @@ void Settings::read_flag(const std::vector<std::string>& arguments, size_t& posi
   } else if (setting != nullptr && std::holds_alternative<bool*>(setting->target)) {
     value = "true";
   } else if (position + 1 == arguments.size()) {
-    reject(flag, "has no value");
+    reject_setting(flag, "has no value");
   } else if (arguments[position + 1].starts_with("--")) {
-    reject(flag, fmt::format("has no value (one that begins with -- is written {}=VALUE)", flag));
+    reject_setting(flag, fmt::format("has no value (one that begins with -- is written {}=VALUE)", flag));
   } else {
     value = arguments[++position];
   }
@@ -438,7 +173,7 @@ void Settings::read_flag(const std::vector<std::string>& arguments, size_t& posi
 }
 
 void Settings::read_file(const std::string& path, const std::string& origin) {
-  const YAML::Node document = parse_document(read_limited(path, origin), path);
+  const YAML::Node document = read_setting_file(path, origin);
   std::map<std::string, const Setting*> declared;
   for (const Setting& setting : settings_) declared.emplace(file_key(setting), &setting);
 
@@ -449,7 +184,7 @@ void Settings::read_file(const std::string& path, const std::string& origin) {
     }
     std::vector<std::string> known(kSections.begin(), kSections.end());
     for (const auto& [name, setting] : declared) known.push_back(name);
-    reject(path + ": " + printable(key), "unknown key" + did_you_mean(key, known));
+    reject_setting(path + ": " + printable(key), "unknown key" + did_you_mean(key, known));
   };
   const auto is_others = [&](const std::string& key) {
     return contains(kSections, key) || (contains(kSharedKeys, key) && !declared.contains(key));
@@ -486,7 +221,7 @@ void Settings::read_environment(const Environment& environment) {
   }
   for (const auto& [name, value] : environment) {
     if (!name.starts_with(own_prefix) || known.contains(name)) continue;
-    reject(name, "unknown variable" + did_you_mean(name, {known.begin(), known.end()}));
+    reject_setting(name, "unknown variable" + did_you_mean(name, {known.begin(), known.end()}));
   }
 }
 
@@ -501,13 +236,13 @@ void Settings::apply_flags(const std::vector<GivenFlag>& flags) {
 
 void Settings::apply_positionals(const std::vector<std::string>& values) {
   if (values.size() > positionals_.size()) {
-    reject(values[positionals_.size()], "unexpected argument");
+    reject_setting(values[positionals_.size()], "unexpected argument");
   }
   for (size_t i = 0; i < positionals_.size(); ++i) {
     if (i < values.size()) {
       *positionals_[i].target = values[i];
     } else if (positionals_[i].required) {
-      reject(positionals_[i].name, "is missing");
+      reject_setting(positionals_[i].name, "is missing");
     }
   }
 }

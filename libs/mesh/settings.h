@@ -18,34 +18,22 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <limits>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "mesh/error.h"
+#include "mesh/setting_value.h"
 
 namespace bellwether::mesh {
 
 class Settings {
  public:
-  // What --help says about one setting, and what its value may be.
-  struct About {
-    std::string sentence;                                   // what it does; without the unit, ends with no full stop
-    std::string unit = {};                                  // "ms", "tokens", ...; empty = none
-    double min = -std::numeric_limits<double>::infinity();  // numbers only, inclusive
-    double max = std::numeric_limits<double>::infinity();
-    std::vector<std::string> choices = {};  // strings only; empty = any
-    bool shared = false;
-    bool secret = false;  // its value never appears in help, logs or errors
-  };
+  using About = SettingAbout;
+  using Target = SettingTarget;
   using Environment = std::map<std::string, std::string>;
-  // What a flag, variable or key is written into: where its default comes from, too.
-  using Target = std::variant<std::string*, bool*, int64_t*, double*, std::vector<std::string>*>;
 
   // `program` and `summary` head the help text; `section` is snake_case ("api_gateway") and not empty.
   Settings(std::string program, std::string section, std::string summary);

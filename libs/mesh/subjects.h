@@ -13,6 +13,8 @@ namespace bellwether::mesh::subjects {
 [[nodiscard]] std::string request(std::string_view model);            // GenerateRequest -> GenerateReply
 [[nodiscard]] std::string replica_work(std::string_view replica);     // GenerateRequest -> GenerateReply
 [[nodiscard]] std::string replica_cancel(std::string_view replica);   // CancelRequest
+[[nodiscard]] std::string replica_kv_dump(std::string_view replica);    // KvDumpRequest -> KvDumpChunk
+[[nodiscard]] std::string replica_kv_events(std::string_view replica);  // KvEvents
 [[nodiscard]] std::string replica_state(std::string_view replica);    // ReplicaState
 [[nodiscard]] std::string gateway_tokens(std::string_view gateway);   // TokenBatch
 [[nodiscard]] std::string scale(std::string_view model);              // ScaleDecision
@@ -20,6 +22,7 @@ namespace bellwether::mesh::subjects {
 
 inline constexpr std::string_view kAllRequests = "bw.v1.request.*";
 inline constexpr std::string_view kAllReplicaStates = "bw.v1.event.replica.*.state";
+inline constexpr std::string_view kAllKvEvents = "bw.v1.event.replica.*.kv";
 inline constexpr std::string_view kDispatch = "bw.v1.event.dispatch";
 inline constexpr std::string_view kAllScaleDecisions = "bw.v1.event.scale.*";
 

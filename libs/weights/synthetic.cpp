@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <thread>
+#include <vector>
 
 #include "weights/float_formats.h"
 
@@ -111,10 +114,21 @@ class SyntheticSource final : public TensorSource {
     uint64_t count = 1;
     for (const int64_t size : shape) count *= static_cast<uint64_t>(size);
     Made made{.dtype = dtype, .shape = shape, .bytes = std::vector<std::byte>(count * sizeof(T))};
-    for (uint64_t i = 0; i < count; ++i) {
-      const T element = value(i);
-      std::memcpy(made.bytes.data() + i * sizeof(T), &element, sizeof(T));
+    const auto fill_part = [&](uint64_t begin, uint64_t end) {
+      for (uint64_t i = begin; i < end; ++i) {
+        const T element = value(i);
+        std::memcpy(made.bytes.data() + i * sizeof(T), &element, sizeof(T));
+      }
+    };
+    // Large tensors by many threads: a model of some gigabytes takes a minute otherwise.
+    constexpr uint64_t kPartMin = 1 << 18;
+    const uint64_t parts = std::clamp<uint64_t>(count / kPartMin, 1, std::max(1U, std::thread::hardware_concurrency()));
+    std::vector<std::jthread> threads;
+    for (uint64_t part = 1; part < parts; ++part) {
+      threads.emplace_back(fill_part, count * part / parts, count * (part + 1) / parts);
     }
+    fill_part(0, count / parts);
+    threads.clear();  // joins them
     return made;
   }
 

@@ -92,6 +92,8 @@ void append(ReplyPart& whole, ReplyPart part) {
   whole.output.content += part.output.content;
   std::move(part.output.tool_calls.begin(), part.output.tool_calls.end(), std::back_inserter(whole.output.tool_calls));
   std::move(part.logprobs.begin(), part.logprobs.end(), std::back_inserter(whole.logprobs));
+  std::move(part.prompt_logprobs.begin(), part.prompt_logprobs.end(), std::back_inserter(whole.prompt_logprobs));
+  if (part.end) whole.end = part.end;
 }
 
 }  // namespace
@@ -211,7 +213,8 @@ asio::awaitable<void> Api::complete(HttpExchange& exchange, Access& access) {
   job.request = make_generate_request(completion.parameters, *job.model, prompt_ids, limits, random_(), "prompt");
   job.format = std::make_unique<CompletionReply>(
       ReplyHead{access.id.mesh, static_cast<int64_t>(mesh::unix_ms_now() / 1000), completion.parameters.model},
-      completion.parameters.include_usage, completion.parameters.logprobs);
+      completion.parameters.include_usage, completion.parameters.logprobs,
+      completion.parameters.prompt_logprobs.has_value());
   job.parameters = std::move(completion.parameters);
   co_await generate(exchange, access, std::move(job));
 }
@@ -267,7 +270,7 @@ asio::awaitable<void> Api::generate(HttpExchange& exchange, Access& access, Job 
   if (exchange.client_gone()) throw mesh::ClientGone{};
   co_await generation.place();
   access.placed = true;
-  ReplyStream reply(generation, metrics_.model(access.model), job.model, std::move(job.options), access.arrived);
+  ReplyStream reply(generation, metrics_.model(access.model), job.model, job.options, access.arrived);
   if (job.parameters.stream) {
     co_await send_stream(exchange, access, reply, *job.format, job.parameters.include_usage);
   } else {
@@ -284,16 +287,18 @@ asio::awaitable<void> Api::send_stream(HttpExchange& exchange, Access& access, R
   head = with_id(std::move(head), access);
   co_await exchange.start_stream(std::move(head));
   std::string out;
-  if (const std::string first = format.first_chunk(); !first.empty()) append_sse_event(out, first);
+  for (uint32_t choice = 0; choice < reply.choices(); ++choice) {
+    if (const std::string first = format.first_chunk(choice); !first.empty()) append_sse_event(out, first);
+  }
   while (!reply.finished()) {
     if (!out.empty()) co_await exchange.write(std::exchange(out, {}));
     const uint32_t tokens_before = reply.tokens();
     const ReplyPart part = co_await reply.next(mesh::steady_now() + keep_alive);
     access.completion_tokens = reply.tokens();
     if (!part.output.empty() || !part.logprobs.empty()) append_sse_event(out, format.chunk(part));
-    if (reply.tokens() == tokens_before && !reply.finished()) out += kSseKeepAlive;
+    if (part.end) append_sse_event(out, format.last_chunk(part.choice, *part.end));
+    if (reply.tokens() == tokens_before && !part.end) out += kSseKeepAlive;
   }
-  append_sse_event(out, format.last_chunk(reply.end()));
   if (include_usage) append_sse_event(out, format.usage_chunk(reply.usage()));
   out += kSseDone;
   co_await exchange.write(std::move(out));
@@ -301,14 +306,15 @@ asio::awaitable<void> Api::send_stream(HttpExchange& exchange, Access& access, R
 }
 
 asio::awaitable<void> Api::send_whole(HttpExchange& exchange, Access& access, ReplyStream& reply, ReplyFormat& format) {
-  ReplyPart whole;
+  std::vector<ReplyPart> choices(reply.choices());
+  for (uint32_t i = 0; i < choices.size(); ++i) choices[i].choice = i;
   while (!reply.finished()) {
     ReplyPart part = co_await reply.next(mesh::TimePoint::max());
     access.completion_tokens = reply.tokens();
-    append(whole, std::move(part));
+    append(choices[part.choice], std::move(part));
   }
   HttpResponse response;
-  response.body = format.whole(whole, reply.end(), reply.usage());
+  response.body = format.whole(choices, reply.usage());
   response = with_id(std::move(response), access);
   co_await exchange.send(std::move(response));
 }

@@ -30,8 +30,8 @@ json::value logprobs_json(bool asked, const std::vector<TokenLogprobs>& entries)
   return json::object{{"content", std::move(content)}};
 }
 
-json::object choice_json(json::object delta, json::value logprobs, json::value finish) {
-  return {{"index", 0},
+json::object choice_json(uint32_t choice, json::object delta, json::value logprobs, json::value finish) {
+  return {{"index", choice},
           {"delta", std::move(delta)},
           {"logprobs", std::move(logprobs)},
           {"finish_reason", std::move(finish)}};
@@ -50,8 +50,8 @@ ChatReply::ChatReply(ReplyHead head, bool usage_asked, bool logprobs)
       logprobs_(logprobs),
       frame_("chat.completion.chunk", head_, usage_asked) {}
 
-std::string ChatReply::first_chunk() {
-  return frame_.chunk(choice_json({{"role", "assistant"}, {"content", ""}}, nullptr, nullptr));
+std::string ChatReply::first_chunk(uint32_t choice) {
+  return frame_.chunk(choice_json(choice, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr));
 }
 
 std::string ChatReply::chunk(const ReplyPart& part) {
@@ -64,24 +64,24 @@ std::string ChatReply::chunk(const ReplyPart& part) {
   if (!part.output.tool_calls.empty()) {
     json::array calls;
     for (const text::ToolCall& call : part.output.tool_calls) {
-      json::object object{{"index", tool_calls_sent_++}};
+      json::object object{{"index", tool_calls_sent_[part.choice]++}};
       for (auto& member : tool_call_json(call)) object.insert(member);
       calls.push_back(std::move(object));
     }
     delta["tool_calls"] = std::move(calls);
   }
-  return frame_.chunk(choice_json(std::move(delta), logprobs_json(logprobs_, part.logprobs), nullptr));
+  return frame_.chunk(choice_json(part.choice, std::move(delta), logprobs_json(logprobs_, part.logprobs), nullptr));
 }
 
-std::string ChatReply::last_chunk(ReplyEnd end) {
-  return frame_.chunk(choice_json({}, nullptr, json::value(finish_reason(end))));
+std::string ChatReply::last_chunk(uint32_t choice, ReplyEnd end) {
+  return frame_.chunk(choice_json(choice, {}, nullptr, json::value(finish_reason(end))));
 }
 
 std::string ChatReply::usage_chunk(const ReplyUsage& usage) {
   return frame_.usage_chunk(usage);
 }
 
-std::string ChatReply::whole(const ReplyPart& part, ReplyEnd end, const ReplyUsage& usage) {
+json::object ChatReply::whole_choice(const ReplyPart& part) const {
   const OutputDelta& output = part.output;
   json::value reasoning;
   if (!output.reasoning.empty()) reasoning = output.reasoning;
@@ -96,11 +96,17 @@ std::string ChatReply::whole(const ReplyPart& part, ReplyEnd end, const ReplyUsa
     for (const text::ToolCall& call : output.tool_calls) calls.push_back(tool_call_json(call));
     message["tool_calls"] = std::move(calls);
   }
+  return {{"index", part.choice},
+          {"message", std::move(message)},
+          {"logprobs", logprobs_json(logprobs_, part.logprobs)},
+          {"finish_reason", finish_reason(*part.end)}};
+}
+
+std::string ChatReply::whole(const std::vector<ReplyPart>& choices, const ReplyUsage& usage) {
+  json::array choices_json;
+  for (const ReplyPart& choice : choices) choices_json.push_back(whole_choice(choice));
   json::object reply = reply_head("chat.completion", head_);
-  reply["choices"] = json::array{json::object{{"index", 0},
-                                              {"message", std::move(message)},
-                                              {"logprobs", logprobs_json(logprobs_, part.logprobs)},
-                                              {"finish_reason", finish_reason(end)}}};
+  reply["choices"] = std::move(choices_json);
   reply["usage"] = usage_json(usage);
   return json::serialize(reply);
 }

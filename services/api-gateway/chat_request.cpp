@@ -19,7 +19,7 @@ constexpr size_t kToolNameBytesMax = 64;
 // Of chat alone; the rest stand in generation_parameters.cpp.
 void refuse_unsupported(const JsonFields& body) {
   for (const char* name : {"functions", "function_call", "audio", "web_search_options", "chat_template", "documents",
-                           "reasoning_effort", "mm_processor_kwargs"}) {
+                           "reasoning_effort", "mm_processor_kwargs", "prompt_logprobs"}) {
     if (body.find(name) != nullptr) refuse_field(name, "is not supported");
   }
   if (const auto kwargs = body.object("chat_template_kwargs")) refuse_field("chat_template_kwargs", "is not supported");

@@ -54,6 +54,10 @@ CompletionRequest parse_completion_request(std::string_view text, size_t prompt_
     request.parameters.logprobs = true;
     request.parameters.top_logprobs = static_cast<uint32_t>(*logprobs);
   }
+  if (const auto logprobs = body.integer("prompt_logprobs", 0, kTopLogprobsMax)) {
+    if (request.parameters.stream) refuse_field("prompt_logprobs", "is only allowed when `stream` is false");
+    request.parameters.prompt_logprobs = static_cast<uint32_t>(*logprobs);
+  }
   request.prompt = parse_prompt(body, prompt_tokens_max);
   return request;
 }

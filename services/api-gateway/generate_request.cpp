@@ -28,6 +28,39 @@ void check_length(size_t tokens, const PromptLimits& limits, const std::string& 
   }
 }
 
+void check_ids(const GenerationParameters& parameters, const std::vector<text::TokenId>& prompt_ids,
+               text::TokenId id_limit, const std::string& param) {
+  for (size_t i = 0; i < prompt_ids.size(); ++i) {
+    if (prompt_ids[i] >= 0 && prompt_ids[i] < id_limit) continue;
+    throw RequestFailed(
+        {400, "bad_request",
+         fmt::format("`{}[{}]` is {}; this model's token ids are below {}", param, i, prompt_ids[i], id_limit), param});
+  }
+  for (const auto& [id, bias] : parameters.logit_bias) {
+    if (id < static_cast<uint32_t>(id_limit)) continue;
+    throw RequestFailed({400, "bad_request",
+                         fmt::format("`logit_bias` has {}; this model's token ids are below {}", id, id_limit),
+                         "logit_bias"});
+  }
+}
+
+void set_sampling(const GenerationParameters& parameters, const GenerationDefaults& defaults, v1::Sampling& sampling) {
+  sampling.set_temperature(static_cast<float>(parameters.temperature.value_or(defaults.temperature)));
+  sampling.set_top_p(static_cast<float>(parameters.top_p.value_or(defaults.top_p)));
+  sampling.set_top_k(parameters.top_k.value_or(defaults.top_k));
+  sampling.set_min_p(static_cast<float>(parameters.min_p));
+  sampling.set_repetition_penalty(static_cast<float>(parameters.repetition_penalty));
+  sampling.set_presence_penalty(static_cast<float>(parameters.presence_penalty));
+  sampling.set_frequency_penalty(static_cast<float>(parameters.frequency_penalty));
+  for (const auto& [id, bias] : parameters.logit_bias) {
+    v1::LogitBias& entry = *sampling.add_logit_bias();
+    entry.set_id(id);
+    entry.set_bias(static_cast<float>(bias));
+  }
+  sampling.set_logprobs(parameters.logprobs);
+  sampling.set_top_logprobs(parameters.top_logprobs);
+}
+
 }  // namespace
 
 std::vector<text::TokenId> encode_prompt(const ServedModel& model, std::string_view text, const PromptLimits& limits,
@@ -55,14 +88,12 @@ v1::GenerateRequest make_generate_request(const GenerationParameters& parameters
                                           const std::vector<text::TokenId>& prompt_ids, const PromptLimits& limits,
                                           uint64_t random_seed, const std::string& param) {
   check_length(prompt_ids.size(), limits, param);
-  const text::TokenId id_limit = model.tokenizer.id_limit();
-  for (size_t i = 0; i < prompt_ids.size(); ++i) {
-    if (prompt_ids[i] < 0 || prompt_ids[i] >= id_limit) {
-      throw RequestFailed(
-          {400, "bad_request",
-           fmt::format("`{}[{}]` is {}; this model's token ids are below {}", param, i, prompt_ids[i], id_limit),
-           param});
-    }
+  check_ids(parameters, prompt_ids, model.tokenizer.id_limit(), param);
+  if (parameters.max_tokens && parameters.min_tokens > *parameters.max_tokens) {
+    throw RequestFailed(
+        {400, "bad_request",
+         fmt::format("`min_tokens` is {}, more than `max_tokens`, {}", parameters.min_tokens, *parameters.max_tokens),
+         "min_tokens"});
   }
   const auto prompt_tokens = static_cast<uint32_t>(prompt_ids.size());
   v1::GenerateRequest request;
@@ -71,18 +102,20 @@ v1::GenerateRequest make_generate_request(const GenerationParameters& parameters
   request.mutable_prompt_ids()->Add(prompt_ids.begin(), prompt_ids.end());
   const uint32_t room = limits.context_tokens_max - prompt_tokens;
   request.set_max_tokens(std::min(parameters.max_tokens.value_or(room), room));
+  request.set_min_tokens(std::min(parameters.min_tokens, request.max_tokens()));
+  if (parameters.prompt_logprobs) request.set_prompt_logprobs(*parameters.prompt_logprobs);
+  request.set_cache_salt(parameters.cache_salt);
   request.set_ignore_eos(parameters.ignore_eos);
   request.set_priority(parameters.priority);
   if (!parameters.ignore_eos) request.mutable_stop_ids()->Add(model.eos_ids.begin(), model.eos_ids.end());
   request.mutable_stop_ids()->Add(parameters.stop_token_ids.begin(), parameters.stop_token_ids.end());
 
-  v1::Sampling& sampling = *request.mutable_sampling();
-  sampling.set_temperature(static_cast<float>(parameters.temperature.value_or(model.defaults.temperature)));
-  sampling.set_top_p(static_cast<float>(parameters.top_p.value_or(model.defaults.top_p)));
-  sampling.set_top_k(parameters.top_k.value_or(model.defaults.top_k));
-  sampling.set_seed(parameters.seed.value_or(random_seed));
-  sampling.set_logprobs(parameters.logprobs);
-  sampling.set_top_logprobs(parameters.top_logprobs);
+  set_sampling(parameters, model.defaults, *request.mutable_sampling());
+  for (uint32_t i = 0; i < parameters.choices; ++i) {
+    v1::Choice& choice = *request.add_choices();
+    choice.set_index(i);
+    choice.set_seed(parameters.seed.value_or(random_seed) + i);
+  }
   return request;
 }
 

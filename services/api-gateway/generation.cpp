@@ -40,7 +40,10 @@ Failure replica_gone(const std::string& why) {
 Generation::Generation(GenerationContext& context, v1::GenerateRequest request)
     : context_(context),
       request_(std::move(request)),
-      inbox_(std::make_shared<TokenInbox>(context.executor, request_.attempt(), request_.sampling().logprobs())) {
+      inbox_(std::make_shared<TokenInbox>(context.executor, request_.attempt(), request_.choices().size(),
+                                          request_.sampling().logprobs())),
+      finished_(request_.choices().size(), false),
+      unfinished_(finished_.size()) {
   context_.streams.add(request_.request_id(), inbox_);
 }
 
@@ -66,7 +69,7 @@ asio::awaitable<void> Generation::place() {
     failure = placement_failure(error);
   }
   if (failure) {
-    finished_ = true;
+    unfinished_ = 0;
     throw RequestFailed(std::move(*failure));
   }
   switch (reply.outcome_case()) {
@@ -101,14 +104,14 @@ void Generation::refuse(const v1::Refused& refused) const {
 asio::awaitable<TokenPiece> Generation::next(mesh::TimePoint wake_at) {
   for (;;) {
     if (inbox_->client_gone()) throw mesh::ClientGone{};
-    if (!inbox_->order().ready().empty()) co_return take();
+    if (const auto choice = choice_with_tokens()) co_return take(*choice);
     // After the tokens: those that a head sent before it left still count.
     if (inbox_->failure()) {
       Failure failure = *inbox_->failure();
       throw RequestFailed(std::move(failure));
     }
     const mesh::TimePoint now = mesh::steady_now();
-    if (!inbox_->order().has_gap()) {
+    if (!has_gap()) {
       gap_seen_.reset();
     } else if (!gap_seen_) {
       gap_seen_ = now;
@@ -119,12 +122,34 @@ asio::awaitable<TokenPiece> Generation::next(mesh::TimePoint wake_at) {
   }
 }
 
-TokenPiece Generation::take() {
-  TokenPiece piece = inbox_->order().take();
+// In turn, so that no choice keeps the others waiting.
+std::optional<uint32_t> Generation::choice_with_tokens() const {
+  const auto count = static_cast<uint32_t>(finished_.size());
+  for (uint32_t i = 1; i <= count; ++i) {
+    const uint32_t choice = (choice_last_ + i) % count;
+    if (!finished_[choice] && !inbox_->orders()[choice].ready().empty()) return choice;
+  }
+  return std::nullopt;
+}
+
+bool Generation::has_gap() const {
+  for (size_t i = 0; i < finished_.size(); ++i) {
+    if (!finished_[i] && inbox_->orders()[i].has_gap()) return true;
+  }
+  return false;
+}
+
+TokenPiece Generation::take(uint32_t choice) {
+  choice_last_ = choice;
+  TokenPiece piece = inbox_->orders()[choice].take();
+  piece.choice = choice;
   advanced_ = mesh::steady_now();
   has_tokens_ = true;
   gap_seen_.reset();
-  finished_ = piece.finished();
+  if (piece.finished()) {
+    finished_[choice] = true;
+    --unfinished_;
+  }
   if (piece.finish_reason == v1::FINISH_REASON_ERROR) {
     throw RequestFailed({500, "replica_error", piece.error.empty() ? "the replica could not go on" : piece.error});
   }
@@ -145,8 +170,10 @@ mesh::TimePoint Generation::deadline() const {
 void Generation::fail_overdue(mesh::TimePoint now) {
   const auto& limits = context_.limits;
   if (gap_seen_ && now >= *gap_seen_ + limits.lost_tokens_time_max) {
-    throw RequestFailed({500, "tokens_lost",
-                         fmt::format("tokens from number {} on were lost on their way", inbox_->order().next_index())});
+    const auto& orders = inbox_->orders();
+    const auto lossy = std::find_if(orders.begin(), orders.end(), [](const auto& order) { return order.has_gap(); });
+    throw RequestFailed(
+        {500, "tokens_lost", fmt::format("tokens from number {} on were lost on their way", lossy->next_index())});
   }
   if (has_tokens_) {
     throw RequestFailed({504, "token_gap", fmt::format("no token came for {} ms", limits.token_gap_time_max.count())});
@@ -156,9 +183,17 @@ void Generation::fail_overdue(mesh::TimePoint now) {
                        "", kRetryAfterMin});
 }
 
+void Generation::finish(uint32_t choice) {
+  if (finished_[choice]) return;
+  if (unfinished_ == 1) return cancel();
+  finished_[choice] = true;
+  --unfinished_;
+  publish_cancel(inbox_->head()->replica_id, choice);
+}
+
 void Generation::cancel() {
-  if (finished_ || !inbox_->head()) return;
-  finished_ = true;
+  if (unfinished_ == 0 || !inbox_->head()) return;
+  unfinished_ = 0;
   publish_cancel(inbox_->head()->replica_id);
 }
 
@@ -166,11 +201,12 @@ void Generation::cancel_everywhere() {
   for (const Head& head : context_.directory.heads_of(request_.model())) publish_cancel(head.replica_id);
 }
 
-void Generation::publish_cancel(const std::string& replica_id) noexcept {
+void Generation::publish_cancel(const std::string& replica_id, std::optional<uint32_t> choice) noexcept {
   try {
     v1::CancelRequest cancel;
     cancel.set_request_id(request_.request_id());
     cancel.set_attempt(request_.attempt());
+    if (choice) cancel.add_choices(*choice);
     context_.bus.publish(mesh::subjects::replica_cancel(replica_id), cancel);
   } catch (const std::exception& error) {
     mesh::log::warning("cancel not sent",

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -48,12 +49,12 @@ class Generation {
   // Asks a scheduler for a head. Throws RequestFailed, or ClientGone when the client left meanwhile.
   boost::asio::awaitable<void> place();
 
-  // The next tokens in order, as many as have come; an empty piece at `wake_at`. Throws RequestFailed when the request
-  // cannot go on, and ClientGone. REQUIRES: placed, not finished.
+  // The next tokens of one of the choices in order, as many as have come; an empty piece at `wake_at`. Throws
+  // RequestFailed when the request cannot go on, and ClientGone. REQUIRES: placed, a choice has not finished.
   boost::asio::awaitable<TokenPiece> next(mesh::TimePoint wake_at);
 
-  // Stops the head's work on it. Nothing happens when it has finished or was cancelled before.
-  void cancel();
+  // Nobody wants more of this choice: stops the head's work on it, if it has not finished.
+  void finish(uint32_t choice);
 
   // For the callback that hears of the client's leaving; it may outlive the generation.
   [[nodiscard]] std::weak_ptr<TokenInbox> inbox() const { return inbox_; }
@@ -64,14 +65,19 @@ class Generation {
   [[noreturn]] void refuse(const v1::Refused& refused) const;
   [[nodiscard]] mesh::TimePoint deadline() const;
   [[noreturn]] void fail_overdue(mesh::TimePoint now);
-  void publish_cancel(const std::string& replica_id) noexcept;
+  void cancel();  // all choices that have not finished
+  void publish_cancel(const std::string& replica_id, std::optional<uint32_t> choice = {}) noexcept;
   void cancel_everywhere();
-  TokenPiece take();
+  [[nodiscard]] std::optional<uint32_t> choice_with_tokens() const;
+  [[nodiscard]] bool has_gap() const;
+  TokenPiece take(uint32_t choice);
 
   GenerationContext& context_;
   v1::GenerateRequest request_;
   std::shared_ptr<TokenInbox> inbox_;
-  bool finished_ = false;
+  std::vector<bool> finished_;  // by choice
+  size_t unfinished_;           // choices
+  uint32_t choice_last_ = 0;    // tokens were taken of it last
   bool has_tokens_ = false;
   mesh::TimePoint advanced_;                 // placed, or the last tokens came
   std::optional<mesh::TimePoint> gap_seen_;  // tokens are missing since

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 namespace bellwether::gateway {
 
 namespace json = boost::json;
@@ -12,9 +14,12 @@ constexpr size_t kStopStringsMax = 16;
 constexpr size_t kStopStringBytesMax = 1024;
 constexpr size_t kStopTokenIdsMax = 256;
 constexpr size_t kModelNameBytesMax = 256;
+constexpr size_t kCacheSaltBytesMax = 256;
+constexpr size_t kLogitBiasesMax = 1024;
+constexpr int64_t kChoicesMax = 128;
 
 // The value with which a parameter asks for nothing.
-enum class Neutral { kNothing, kEmpty, kFalse, kTrue, kZero, kOne };
+enum class Neutral { kNothing, kEmpty, kFalse, kTrue, kOne };
 
 struct Unsupported {
   std::string_view name;
@@ -22,15 +27,8 @@ struct Unsupported {
 };
 
 constexpr Unsupported kUnsupported[] = {
-    {"n", Neutral::kOne},
     {"best_of", Neutral::kOne},
-    {"frequency_penalty", Neutral::kZero},
-    {"presence_penalty", Neutral::kZero},
-    {"repetition_penalty", Neutral::kOne},
     {"length_penalty", Neutral::kOne},
-    {"min_p", Neutral::kZero},
-    {"min_tokens", Neutral::kZero},
-    {"logit_bias", Neutral::kEmpty},
     {"use_beam_search", Neutral::kFalse},
     {"bad_words", Neutral::kEmpty},
     {"allowed_token_ids", Neutral::kEmpty},
@@ -39,7 +37,6 @@ constexpr Unsupported kUnsupported[] = {
     {"include_stop_str_in_output", Neutral::kFalse},
     {"skip_special_tokens", Neutral::kTrue},
     {"truncate_prompt_tokens", Neutral::kNothing},
-    {"prompt_logprobs", Neutral::kNothing},
     {"thinking_token_budget", Neutral::kNothing},
     {"repetition_detection", Neutral::kNothing},
     {"structured_outputs", Neutral::kEmpty},
@@ -52,7 +49,6 @@ constexpr Unsupported kUnsupported[] = {
     {"prompt_embeds", Neutral::kNothing},
     {"return_token_ids", Neutral::kFalse},
     {"return_tokens_as_token_ids", Neutral::kFalse},
-    {"cache_salt", Neutral::kNothing},
     {"kv_transfer_params", Neutral::kEmpty},
     {"ec_transfer_params", Neutral::kEmpty},
     {"vllm_xargs", Neutral::kEmpty},
@@ -77,8 +73,6 @@ bool asks_for_nothing(const json::value& value, Neutral neutral) {
       return value.is_bool() && !value.get_bool();
     case Neutral::kTrue:
       return value.is_bool() && value.get_bool();
-    case Neutral::kZero:
-      return is_number(value, 0);
     case Neutral::kOne:
       return is_number(value, 1);
   }
@@ -91,8 +85,6 @@ std::string_view complaint(Neutral neutral) {
       return "other than false is not supported";
     case Neutral::kTrue:
       return "other than true is not supported";
-    case Neutral::kZero:
-      return "other than 0 is not supported";
     case Neutral::kOne:
       return "other than 1 is not supported";
     case Neutral::kNothing:
@@ -154,6 +146,58 @@ std::vector<uint32_t> parse_stop_token_ids(const JsonFields& body) {
   return ids;
 }
 
+// {"token id": bias}
+std::vector<std::pair<uint32_t, double>> parse_logit_bias(const JsonFields& body) {
+  constexpr double kBiasMax = 100;
+  std::vector<std::pair<uint32_t, double>> biases;
+  const json::value* value = body.find("logit_bias");
+  if (value == nullptr) return biases;
+  if (!value->is_object()) refuse_field("logit_bias", "must be an object");
+  if (value->get_object().size() > kLogitBiasesMax) {
+    refuse_field("logit_bias",
+                 fmt::format("has {} members; at most {} are allowed", value->get_object().size(), kLogitBiasesMax));
+  }
+  const JsonFields fields = JsonFields::of(*value, "logit_bias");
+  for (const auto& member : value->get_object()) {
+    const std::string_view key = member.key();
+    uint32_t id = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size() || id > std::numeric_limits<int32_t>::max()) {
+      refuse_field("logit_bias", "must have token ids as its keys");
+    }
+    if (const auto bias = fields.number(key, -kBiasMax, kBiasMax)) biases.emplace_back(id, *bias);
+  }
+  return biases;
+}
+
+void parse_sampling(const JsonFields& body, GenerationParameters& parameters) {
+  parameters.temperature = body.number("temperature", 0, 2);
+  parameters.top_p = body.number("top_p", 0, 1);
+  if (parameters.top_p == 0) refuse_field("top_p", "must be larger than 0 and at most 1");
+  if (const auto top_k = body.integer("top_k", -1, std::numeric_limits<int32_t>::max())) {
+    parameters.top_k = *top_k == -1 ? 0 : static_cast<uint32_t>(*top_k);  // vLLM takes both -1 and 0 for all
+  }
+  parameters.min_p = body.number("min_p", 0, 1).value_or(0);
+  parameters.repetition_penalty = body.number("repetition_penalty", 0, 2).value_or(1);
+  if (parameters.repetition_penalty == 0) refuse_field("repetition_penalty", "must be larger than 0 and at most 2");
+  parameters.presence_penalty = body.number("presence_penalty", -2, 2).value_or(0);
+  parameters.frequency_penalty = body.number("frequency_penalty", -2, 2).value_or(0);
+  parameters.logit_bias = parse_logit_bias(body);
+  if (const auto seed =
+          body.integer("seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max())) {
+    parameters.seed = static_cast<uint64_t>(*seed);
+  }
+}
+
+std::string parse_cache_salt(const JsonFields& body) {
+  if (body.find("cache_salt") == nullptr) return {};
+  const std::string_view salt = body.required_text("cache_salt");
+  if (salt.size() > kCacheSaltBytesMax) {
+    refuse_field("cache_salt", fmt::format("has {} bytes; at most {} are allowed", salt.size(), kCacheSaltBytesMax));
+  }
+  return std::string(salt);
+}
+
 void parse_stream(const JsonFields& body, GenerationParameters& parameters) {
   parameters.stream = body.boolean("stream").value_or(false);
   const auto options = body.object("stream_options");
@@ -175,16 +219,10 @@ GenerationParameters parse_generation_parameters(const JsonFields& body) {
                  fmt::format("has {} bytes; at most {} are allowed", parameters.model.size(), kModelNameBytesMax));
   }
   refuse_unsupported(body);
-  parameters.temperature = body.number("temperature", 0, 2);
-  parameters.top_p = body.number("top_p", 0, 1);
-  if (parameters.top_p == 0) refuse_field("top_p", "must be larger than 0 and at most 1");
-  if (const auto top_k = body.integer("top_k", -1, std::numeric_limits<int32_t>::max())) {
-    parameters.top_k = *top_k == -1 ? 0 : static_cast<uint32_t>(*top_k);  // vLLM takes both -1 and 0 for all
-  }
-  if (const auto seed =
-          body.integer("seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max())) {
-    parameters.seed = static_cast<uint64_t>(*seed);
-  }
+  parse_sampling(body, parameters);
+  parameters.choices = static_cast<uint32_t>(body.integer("n", 1, kChoicesMax).value_or(1));
+  parameters.min_tokens = static_cast<uint32_t>(body.integer("min_tokens", 0, kMaxTokensMax).value_or(0));
+  parameters.cache_salt = parse_cache_salt(body);
   parameters.stop = parse_stop(body);
   parameters.stop_token_ids = parse_stop_token_ids(body);
   parameters.ignore_eos = body.boolean("ignore_eos").value_or(false);

@@ -109,7 +109,8 @@ asio::awaitable<v1::ModelCard> ModelCardClient::download(const std::string& mode
       if (data.size() < chunk.bytes_total()) continue;
       v1::ModelCard card;
       if (!card.ParseFromString(data)) throw Error(ErrorCode::kInternal, "the model's card does not parse");
-      if (mesh::card_digest(card) != digest) throw Error(ErrorCode::kInternal, "the model's card does not have its digest");
+      if (mesh::card_digest(card) != digest)
+        throw Error(ErrorCode::kInternal, "the model's card does not have its digest");
       co_return card;
     }
   }

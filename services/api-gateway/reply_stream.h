@@ -1,7 +1,10 @@
 // One request's reply while it is generated: tokens in, parts of the reply out, the measuring done on the way.
 #pragma once
 
+#include <cstddef>
+#include <deque>
 #include <memory>
+#include <optional>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -16,27 +19,35 @@ class ReplyStream {
  public:
   // REQUIRES: `generation` and `metrics` outlive this. `arrived`: when the client's request came.
   ReplyStream(Generation& generation, ModelMetrics& metrics, std::shared_ptr<const ServedModel> model,
-              OutputOptions options, mesh::TimePoint arrived);
+              const OutputOptions& options, mesh::TimePoint arrived);
 
-  // What came next; nothing at `wake_at`, or when the tokens that came make no text yet. Throws what Generation::next()
-  // throws. A stop string cancels the generation. REQUIRES: !finished().
+  // What came next of one of the choices; nothing at `wake_at`, or when the tokens that came make no text yet. Throws
+  // what Generation::next() throws. A stop string cancels the choice. REQUIRES: !finished().
   boost::asio::awaitable<ReplyPart> next(mesh::TimePoint wake_at);
 
-  [[nodiscard]] bool finished() const { return finished_; }
-  [[nodiscard]] uint32_t tokens() const { return output_.tokens(); }
-  [[nodiscard]] ReplyEnd end() const;  // REQUIRES: finished()
+  [[nodiscard]] bool finished() const { return unfinished_ == 0; }
+  [[nodiscard]] size_t choices() const { return choices_.size(); }
+  [[nodiscard]] uint32_t tokens() const { return tokens_; }  // of all choices
   [[nodiscard]] ReplyUsage usage() const;
 
  private:
-  void measure(size_t tokens);
+  struct Choice {
+    OutputText output;
+    size_t prompt_logprobs = 0;  // tokens of the prompt that they came for
+    std::optional<mesh::TimePoint> last_tokens = {};
+  };
+
+  [[nodiscard]] static ReplyEnd end_of(const Choice& choice, v1::FinishReason reason);
+  void measure(Choice& choice, size_t tokens);
+  void check_prompt_logprobs(uint32_t choice) const;
 
   Generation& generation_;
   ModelMetrics& metrics_;
-  OutputText output_;
+  std::shared_ptr<const ServedModel> model_;
+  std::deque<Choice> choices_;
+  size_t unfinished_;
+  uint32_t tokens_ = 0;
   mesh::TimePoint arrived_;
-  mesh::TimePoint last_tokens_;
-  bool finished_ = false;
-  v1::FinishReason finish_reason_ = v1::FINISH_REASON_UNSPECIFIED;
   std::optional<uint32_t> cached_prompt_tokens_;
 };
 

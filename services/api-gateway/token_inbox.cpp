@@ -16,14 +16,18 @@ void TokenInbox::deliver(const std::string& replica_id, uint64_t epoch, const v1
     return;
   }
   if (head_->replica_id != replica_id || head_->epoch != epoch) return;
-  order_.push(event);
+  push(event);
   changed_.cancel();
+}
+
+void TokenInbox::push(const v1::TokenEvent& event) {
+  if (event.choice() < orders_.size()) orders_[event.choice()].push(event);
 }
 
 void TokenInbox::place(const Head& head) {
   head_ = head;
   for (const Early& early : std::exchange(early_, {})) {
-    if (early.head == head) order_.push(early.event);
+    if (early.head == head) push(early.event);
   }
   changed_.cancel();
 }

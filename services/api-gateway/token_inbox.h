@@ -1,6 +1,7 @@
 // Where the tokens of one attempt of one request arrive, and where its coroutine waits for them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -20,8 +21,8 @@ namespace bellwether::gateway {
 // Lives on one single-threaded executor.
 class TokenInbox {
  public:
-  TokenInbox(const boost::asio::any_io_executor& executor, uint32_t attempt, bool logprobs)
-      : attempt_(attempt), order_(logprobs), changed_(executor) {}
+  TokenInbox(const boost::asio::any_io_executor& executor, uint32_t attempt, size_t choices, bool logprobs)
+      : attempt_(attempt), orders_(choices, TokenOrder(logprobs)), changed_(executor) {}
 
   // From the bus. Events of other attempts, and of other heads than the one placed on, are dropped. Tokens may
   // overtake the answer that says where the request was placed: they wait for place().
@@ -33,7 +34,7 @@ class TokenInbox {
   [[nodiscard]] const std::optional<Head>& head() const { return head_; }
   [[nodiscard]] const std::optional<Failure>& failure() const { return failure_; }
   [[nodiscard]] bool client_gone() const { return client_gone_; }
-  [[nodiscard]] TokenOrder& order() { return order_; }
+  [[nodiscard]] std::vector<TokenOrder>& orders() { return orders_; }  // by choice
 
   // Waits until something of the above happens, at most until `deadline`. Returns early at times.
   boost::asio::awaitable<void> wait(mesh::TimePoint deadline);
@@ -41,13 +42,15 @@ class TokenInbox {
   static constexpr size_t kEarlyMax = 1024;  // events held before place()
 
  private:
+  void push(const v1::TokenEvent& event);
+
   struct Early {
     Head head;
     v1::TokenEvent event;
   };
 
   uint32_t attempt_;
-  TokenOrder order_;
+  std::vector<TokenOrder> orders_;
   std::optional<Head> head_;
   std::vector<Early> early_;
   std::optional<Failure> failure_;

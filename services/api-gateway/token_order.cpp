@@ -10,6 +10,8 @@ namespace {
 bool is_consistent(const v1::TokenEvent& event, bool logprobs) {
   const uint64_t ids = static_cast<uint64_t>(event.ids_size());
   if (event.first_index() + ids > std::numeric_limits<uint32_t>::max()) return false;
+  const int prompt = event.prompt_logprobs_size();
+  if (prompt == 0 ? event.prompt_top_logprobs_size() > 0 : event.prompt_top_logprobs_size() % prompt != 0) return false;
   if (!logprobs) return true;
   if (event.logprobs_size() != event.ids_size()) return false;
   return ids == 0 ? event.top_logprobs_size() == 0 : event.top_logprobs_size() % event.ids_size() == 0;
@@ -19,6 +21,7 @@ bool is_consistent(const v1::TokenEvent& event, bool logprobs) {
 
 void TokenOrder::push(const v1::TokenEvent& event) {
   if (finished_ || !is_consistent(event, logprobs_)) return;
+  append_prompt(event);
   if (event.first_index() > next_index_) {
     if (held_.size() >= kHeldMax) return;
     const auto [held, is_new] = held_.try_emplace(event.first_index(), event);
@@ -53,6 +56,15 @@ void TokenOrder::append(const v1::TokenEvent& event) {
   ready_.finish_reason = event.finish_reason();
   ready_.usage = event.usage();
   ready_.error = event.error();
+}
+
+void TokenOrder::append_prompt(const v1::TokenEvent& event) {
+  if (event.prompt_logprobs().empty() || event.prompt_first_index() != next_prompt_index_) return;
+  next_prompt_index_ += static_cast<uint32_t>(event.prompt_logprobs_size());
+  ready_.prompt_logprobs.insert(ready_.prompt_logprobs.end(), event.prompt_logprobs().begin(),
+                                event.prompt_logprobs().end());
+  ready_.prompt_top_logprobs.insert(ready_.prompt_top_logprobs.end(), event.prompt_top_logprobs().begin(),
+                                    event.prompt_top_logprobs().end());
 }
 
 TokenPiece TokenOrder::take() {

@@ -1,4 +1,4 @@
-// Token events into order: each index once, without gaps, whatever the bus doubled, lost or overtook.
+// Token events of one choice into order: each index once, without gaps, whatever the bus doubled, lost or overtook.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,15 @@
 
 namespace bellwether::gateway {
 
-// The next tokens of one request, in order.
+// The next tokens of one choice, in order.
 struct TokenPiece {
+  uint32_t choice = 0;
   std::vector<text::TokenId> ids;
   std::vector<v1::TokenLogprob> logprobs;      // one for each id, or none
   std::vector<v1::TokenLogprob> top_logprobs;  // the same number for each id, concatenated
+  // Of the prompt's next tokens, from its second on; the same number of alternatives for each.
+  std::vector<v1::TokenLogprob> prompt_logprobs;
+  std::vector<v1::TokenLogprob> prompt_top_logprobs;
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
   v1::Usage usage;    // with finish_reason
   std::string error;  // with FINISH_REASON_ERROR
@@ -29,7 +33,8 @@ class TokenOrder {
   explicit TokenOrder(bool logprobs) : logprobs_(logprobs) {}
 
   // Takes an event of the attempt that is read. One that contradicts itself (logprobs missing, say) is dropped, and so
-  // is one that would make more than kHeldMax wait: both then count as lost.
+  // is one that would make more than kHeldMax wait: both then count as lost. Log-probabilities of the prompt do not
+  // wait: those that overtake others are lost.
   void push(const v1::TokenEvent& event);
 
   [[nodiscard]] const TokenPiece& ready() const { return ready_; }
@@ -41,9 +46,11 @@ class TokenOrder {
 
  private:
   void append(const v1::TokenEvent& event);
+  void append_prompt(const v1::TokenEvent& event);
 
   bool logprobs_;
-  uint32_t next_index_ = 0;  // of the first token that has not come
+  uint32_t next_index_ = 0;         // of the first token that has not come
+  uint32_t next_prompt_index_ = 1;  // of the first token of the prompt whose log-probability has not come
   bool finished_ = false;
   TokenPiece ready_;
   std::map<uint32_t, v1::TokenEvent> held_;  // by first index, larger than next_index_

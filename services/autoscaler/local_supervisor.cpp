@@ -10,7 +10,9 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "mesh/address.h"
 #include "mesh/error.h"
+#include "mesh/free_port.h"
 #include "mesh/ids.h"
 #include "mesh/log.h"
 
@@ -21,6 +23,7 @@ namespace asio = boost::asio;
 namespace log = mesh::log;
 
 constexpr std::chrono::milliseconds kStopPollEvery{20};
+constexpr const char* kAnyAddress = "127.0.0.1:0";
 
 }  // namespace
 
@@ -41,63 +44,81 @@ LocalSupervisor::LocalSupervisor(asio::any_io_executor executor, LocalSupervisor
 }
 
 void LocalSupervisor::heard(std::string_view replica_id) {
-  if (Worker* worker = find(replica_id)) worker->heard = true;
+  if (Replica* replica = find(replica_id)) replica->heard = true;
 }
 
 void LocalSupervisor::hung(std::string_view replica_id) {
-  Worker* worker = find(replica_id);
-  if (worker == nullptr || worker->stopping) return;
-  log::warning("worker is silent, killing it", {{"replica_id", replica_id}, {"pid", worker->process.pid()}});
-  worker->process.signal(SIGKILL);
+  Replica* replica = find(replica_id);
+  if (replica == nullptr || replica->stopping) return;
+  log::warning("replica is silent, killing it", {{"replica_id", replica_id}, {"pid", replica->ranks[0].pid()}});
+  kill(*replica);
 }
 
 std::vector<std::string> LocalSupervisor::collect_ended() {
   enforce_timeouts();
   std::vector<std::string> ended;
-  std::erase_if(workers_, [&](Worker& worker) {
-    const std::optional<int> status = worker.process.poll();
-    if (!status) return false;
-    ended.push_back(worker.replica_id);
-    if (worker.stopping) {
-      log::info("worker stopped", {{"replica_id", worker.replica_id}, {"status", *status}});
-    } else {
-      count_death(worker.started_at);
-      log::warning("worker died", {{"replica_id", worker.replica_id},
-                                   {"status", *status},
-                                   {"deaths_in_a_row", deaths_},
-                                   {"restart_wait_ms", restart_wait(deaths_).count()}});
-    }
+  std::erase_if(replicas_, [&](Replica& replica) {
+    if (!has_ended(replica)) return false;
+    ended.push_back(replica.replica_id);
     return true;
   });
   return ended;
 }
 
+bool LocalSupervisor::has_ended(Replica& replica) {
+  const auto has_status = [](mesh::ChildProcess& rank) { return rank.poll().has_value(); };
+  const bool one = std::any_of(replica.ranks.begin(), replica.ranks.end(), has_status);
+  const bool all = std::all_of(replica.ranks.begin(), replica.ranks.end(), has_status);
+  if (one && !replica.stopping) died(replica);
+  if (all) {
+    log::info("replica ended", {{"replica_id", replica.replica_id}});
+  } else if (replica.stopping && replica.ranks[0].poll() && !std::exchange(replica.followers_told, true)) {
+    for (mesh::ChildProcess& rank : replica.ranks) rank.signal(SIGTERM);
+  }
+  return all;
+}
+
+// REQUIRES: a process of it has ended, unasked.
+void LocalSupervisor::died(Replica& replica) {
+  count_death(replica.started_at);
+  for (size_t rank = 0; rank < replica.ranks.size(); ++rank) {
+    const std::optional<int> status = replica.ranks[rank].poll();
+    if (!status) continue;
+    log::warning("worker died", {{"replica_id", replica.replica_id},
+                                 {"rank", rank},
+                                 {"status", *status},
+                                 {"deaths_in_a_row", deaths_},
+                                 {"restart_wait_ms", restart_wait(deaths_).count()}});
+  }
+  drain(replica);
+}
+
 void LocalSupervisor::enforce_timeouts() {
   const mesh::TimePoint now = clock_();
-  for (Worker& worker : workers_) {
-    if (worker.stopping && now - worker.stopping_at > kDrainTimeMax) {
-      log::warning("worker does not stop, killing it", {{"replica_id", worker.replica_id}});
-      worker.process.signal(SIGKILL);
-    } else if (!worker.stopping && !worker.heard && now - worker.started_at > options_.start_timeout) {
-      log::warning("worker was not heard in time, killing it", {{"replica_id", worker.replica_id}});
-      worker.process.signal(SIGKILL);
+  for (Replica& replica : replicas_) {
+    if (replica.stopping && now - replica.stopping_at > kDrainTimeMax) {
+      log::warning("replica does not stop, killing it", {{"replica_id", replica.replica_id}});
+      kill(replica);
+    } else if (!replica.stopping && !replica.heard && now - replica.started_at > options_.start_timeout) {
+      log::warning("replica was not heard in time, killing it", {{"replica_id", replica.replica_id}});
+      kill(replica);
     }
   }
 }
 
 std::vector<ReplicaSet::Member> LocalSupervisor::members() const {
   std::vector<Member> members;
-  for (const Worker& worker : workers_) {
-    if (!worker.stopping) members.push_back({worker.replica_id, worker.heard});
+  for (const Replica& replica : replicas_) {
+    if (!replica.stopping) members.push_back({replica.replica_id, replica.heard});
   }
   return members;
 }
 
 void LocalSupervisor::scale_to(size_t count) {
   size_t running = members().size();
-  for (auto worker = workers_.rbegin(); worker != workers_.rend() && running > count; ++worker) {
-    if (worker->stopping) continue;
-    drain(*worker);
+  for (auto replica = replicas_.rbegin(); replica != replicas_.rend() && running > count; ++replica) {
+    if (replica->stopping) continue;
+    drain(*replica);
     --running;
   }
   while (running < count && clock_() - last_death_at_ >= restart_wait(deaths_)) {
@@ -106,29 +127,57 @@ void LocalSupervisor::scale_to(size_t count) {
   }
 }
 
-void LocalSupervisor::start_one() {
-  const std::string replica_id = mesh::random_id("replica");
+mesh::Command LocalSupervisor::command_of(const std::string& replica_id, int rank, const std::string& head) const {
   mesh::Command command{options_.command, {}};
-  command.arguments.insert(command.arguments.end(), {"--replica-id", replica_id});
-  if (!options_.log_folder.empty()) command.log_file = options_.log_folder + "/" + replica_id + ".log";
+  const auto add = [&](const std::string& flag, const std::string& value) {
+    command.arguments.insert(command.arguments.end(), {flag, value});
+  };
+  std::string name = replica_id;
+  add("--replica-id", replica_id);
+  add("--grpc", rank == 0 ? head : kAnyAddress);
+  if (options_.ranks > 1) {
+    name += "-rank-" + std::to_string(rank);
+    add("--ranks", std::to_string(options_.ranks));
+    add("--rank", std::to_string(rank));
+    if (rank > 0) add("--head", head);
+  }
+  if (!options_.log_folder.empty()) command.log_file = options_.log_folder + "/" + name + ".log";
+  return command;
+}
+
+void LocalSupervisor::start_one() {
   const mesh::TimePoint now = clock_();
+  Replica replica{.replica_id = mesh::random_id("replica"), .ranks = {}, .started_at = now};
   try {
-    workers_.push_back({.replica_id = replica_id, .process = mesh::ChildProcess(command), .started_at = now});
-    log::info("worker started",
-              {{"replica_id", replica_id}, {"pid", workers_.back().process.pid()}, {"log_file", command.log_file}});
+    const std::string head = options_.ranks == 1
+                                 ? kAnyAddress
+                                 : mesh::to_string({.host = "127.0.0.1", .port = mesh::free_loopback_ports(1)[0]});
+    for (int rank = 0; rank < options_.ranks; ++rank) {
+      replica.ranks.emplace_back(command_of(replica.replica_id, rank, head));
+      log::info("worker started", {{"replica_id", replica.replica_id},
+                                   {"rank", rank},
+                                   {"pid", replica.ranks.back().pid()},
+                                   {"log_file", replica.ranks.back().command().log_file}});
+    }
+    replicas_.push_back(std::move(replica));
   } catch (const mesh::Error& error) {
     count_death(now);
-    log::error("worker not started", {{"program", command.arguments[0]},
-                                      {"error", error.what()},
-                                      {"restart_wait_ms", restart_wait(deaths_).count()}});
+    log::error("replica not started", {{"program", options_.command[0]},
+                                       {"error", error.what()},
+                                       {"restart_wait_ms", restart_wait(deaths_).count()}});
   }
 }
 
-void LocalSupervisor::drain(Worker& worker) {
-  log::info("worker is to stop", {{"replica_id", worker.replica_id}, {"pid", worker.process.pid()}});
-  worker.stopping = true;
-  worker.stopping_at = clock_();
-  worker.process.signal(SIGTERM);
+// The head finishes its requests with its followers and takes them with it.
+void LocalSupervisor::drain(Replica& replica) {
+  log::info("replica is to stop", {{"replica_id", replica.replica_id}, {"pid", replica.ranks[0].pid()}});
+  replica.stopping = true;
+  replica.stopping_at = clock_();
+  replica.ranks[0].signal(SIGTERM);
+}
+
+void LocalSupervisor::kill(Replica& replica) {
+  for (mesh::ChildProcess& rank : replica.ranks) rank.signal(SIGKILL);
 }
 
 void LocalSupervisor::count_death(mesh::TimePoint started_at) {
@@ -138,27 +187,27 @@ void LocalSupervisor::count_death(mesh::TimePoint started_at) {
 }
 
 asio::awaitable<void> LocalSupervisor::stop() {
-  for (Worker& worker : workers_) {
-    if (!worker.stopping) drain(worker);
+  for (Replica& replica : replicas_) {
+    if (!replica.stopping) drain(replica);
   }
   asio::steady_timer timer(executor_);
   const auto deadline = std::chrono::steady_clock::now() + options_.stop_timeout;
-  while (!workers_.empty() && std::chrono::steady_clock::now() < deadline) {
+  while (!replicas_.empty() && std::chrono::steady_clock::now() < deadline) {
     collect_ended();
     timer.expires_after(kStopPollEvery);
     boost::system::error_code ignored;
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
-  for (const Worker& worker : workers_) {
-    log::warning("worker did not stop in time, killing it", {{"replica_id", worker.replica_id}});
+  for (const Replica& replica : replicas_) {
+    log::warning("replica did not stop in time, killing it", {{"replica_id", replica.replica_id}});
   }
-  workers_.clear();
+  replicas_.clear();
 }
 
-LocalSupervisor::Worker* LocalSupervisor::find(std::string_view replica_id) {
-  const auto found = std::find_if(workers_.begin(), workers_.end(),
-                                  [&](const Worker& worker) { return worker.replica_id == replica_id; });
-  return found == workers_.end() ? nullptr : &*found;
+LocalSupervisor::Replica* LocalSupervisor::find(std::string_view replica_id) {
+  const auto found = std::find_if(replicas_.begin(), replicas_.end(),
+                                  [&](const Replica& replica) { return replica.replica_id == replica_id; });
+  return found == replicas_.end() ? nullptr : &*found;
 }
 
 }  // namespace bellwether::autoscaler

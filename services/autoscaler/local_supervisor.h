@@ -1,7 +1,8 @@
-// Replicas as child processes on this machine, one worker each.
+// Replicas as child processes on this machine: a worker each, or one for each of its ranks.
 //
-// A worker that dies is not started again by itself: the next decision finds one too few. When workers keep dying, each
-// death doubles the wait before the next start.
+// A replica lives and dies as a whole: when a process of it dies, the others are stopped. It is not started again by
+// itself: the next decision finds one too few. When replicas keep dying, each death doubles the wait before the next
+// start.
 #pragma once
 
 #include <chrono>
@@ -27,8 +28,11 @@ inline constexpr std::chrono::seconds kSoundAfter{60};
 inline constexpr std::chrono::minutes kDrainTimeMax{10};
 
 struct LocalSupervisorOptions {
-  std::vector<std::string> command;  // of a worker; "--replica-id ID" is added to it
-  std::string log_folder;            // for one file a worker, made if missing; empty = output is inherited
+  // Of a worker. "--replica-id ID" and "--grpc HOST:PORT" are added to it, with several ranks also "--ranks N", "--rank
+  // K" and, for the head's followers, "--head HOST:PORT".
+  std::vector<std::string> command;
+  int ranks = 1;           // of each replica
+  std::string log_folder;  // for one file a process, made if missing; empty = output is inherited
   std::chrono::milliseconds start_timeout{60000};  // until its state must have been heard
   std::chrono::milliseconds stop_timeout{30000};   // of stop(); what runs then is killed
 };
@@ -49,26 +53,31 @@ class LocalSupervisor : public ReplicaSet {
   boost::asio::awaitable<void> stop() override;
 
  private:
-  struct Worker {
+  struct Replica {
     std::string replica_id;
-    mesh::ChildProcess process;
+    std::vector<mesh::ChildProcess> ranks;  // the head first
     mesh::TimePoint started_at;
     mesh::TimePoint stopping_at = {};
     bool heard = false;
     bool stopping = false;
+    bool followers_told = false;  // to stop; the head's own word to them came first
   };
 
   void start_one();
-  void drain(Worker& worker);
+  [[nodiscard]] mesh::Command command_of(const std::string& replica_id, int rank, const std::string& head) const;
+  [[nodiscard]] bool has_ended(Replica& replica);
+  void died(Replica& replica);
+  void drain(Replica& replica);
+  static void kill(Replica& replica);
   void count_death(mesh::TimePoint started_at);
   void enforce_timeouts();
-  Worker* find(std::string_view replica_id);
+  Replica* find(std::string_view replica_id);
 
   boost::asio::any_io_executor executor_;
   LocalSupervisorOptions options_;
   mesh::Clock clock_;
-  std::vector<Worker> workers_;  // oldest first
-  int deaths_ = 0;               // in a row
+  std::vector<Replica> replicas_;  // oldest first
+  int deaths_ = 0;                 // in a row
   mesh::TimePoint last_death_at_;
 };
 

@@ -7,6 +7,7 @@ namespace bellwether::autoscaler {
 namespace {
 
 constexpr double kReplicasLimit = 4096;
+constexpr double kRanksMax = 64;
 constexpr double kWindowMsMax = 3600000;
 
 void declare_policy(mesh::Settings& declared, AutoscalerSettings& settings) {
@@ -45,6 +46,8 @@ void declare(mesh::Settings& declared, AutoscalerSettings& settings) {
   declared.add("worker-program", &settings.worker_program,
                {.sentence = "Program of a worker; empty = bellwether-worker beside this program"});
   declared.add("worker-argument", &settings.worker_arguments, {.sentence = "An argument passed on to every worker"});
+  declared.add("worker-ranks", &settings.worker_ranks,
+               {.sentence = "Workers that make up one replica", .min = 1, .max = kRanksMax});
   declared.add("worker-log-folder", &settings.worker_log_folder,
                {.sentence = "Folder for one log file a worker; empty = they write to this program's output"});
   declared.add("start-timeout-ms", &settings.start_timeout_ms,
@@ -83,14 +86,14 @@ LocalSupervisorOptions supervisor_options(const AutoscalerSettings& settings, co
   const std::string program =
       settings.worker_program.empty() ? mesh::program_folder() + "/bellwether-worker" : settings.worker_program;
   LocalSupervisorOptions options;
-  options.command = {
-      program,          "--served-model-name", settings.model_name, "--nats-url", common.nats_url, "--log-level",
-      common.log_level, "--log-format",        common.log_format,   "--http",     "127.0.0.1:0",   "--grpc",
-      "127.0.0.1:0"};
+  options.command = {program,       "--served-model-name", settings.model_name, "--nats-url",      common.nats_url,
+                     "--log-level", common.log_level,      "--log-format",      common.log_format, "--http",
+                     "127.0.0.1:0"};
   if (!common.nats_credentials_file.empty()) {
     options.command.insert(options.command.end(), {"--nats-credentials-file", common.nats_credentials_file});
   }
   options.command.insert(options.command.end(), settings.worker_arguments.begin(), settings.worker_arguments.end());
+  options.ranks = static_cast<int>(settings.worker_ranks);
   options.log_folder = settings.worker_log_folder;
   options.start_timeout = std::chrono::milliseconds(settings.start_timeout_ms);
   options.stop_timeout = std::chrono::milliseconds(common.shutdown_grace_ms);

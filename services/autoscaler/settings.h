@@ -24,6 +24,7 @@ struct AutoscalerSettings {
   bool supervise = false;
   std::string worker_program;  // empty = bellwether-worker beside this program
   std::vector<std::string> worker_arguments;
+  int64_t worker_ranks = 1;
   std::string worker_log_folder;
   int64_t start_timeout_ms = 60000;
 };

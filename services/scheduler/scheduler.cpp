@@ -243,7 +243,7 @@ std::optional<Scheduler::Head> Scheduler::reserve(const v1::GenerateRequest& req
   event.set_replica_id(head.replica_id);
   event.set_epoch(head.epoch);
   event.set_model(request.model());
-  event.set_prompt_tokens(static_cast<uint32_t>(request.prompt_ids_size() + request.output_ids_size()));
+  event.set_prompt_tokens(static_cast<uint32_t>(request.prompt_ids_size()));
   event.set_max_tokens(request.max_tokens());
   event.set_scheduler_id(id_);
   publish(event);

@@ -1,8 +1,11 @@
 #include "worker/admission.h"
 
 #include <fmt/format.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
+#include <array>
+#include <bitset>
 #include <limits>
 #include <string_view>
 
@@ -11,13 +14,24 @@ namespace {
 
 using Ids = google::protobuf::RepeatedField<uint32_t>;
 
+constexpr uint32_t kPromptLogprobsMax = 20;
+
+// Without a seed: each choice has its own.
 engine::SamplingParams sampling_of(const v1::Sampling& sampling) {
-  return {.temperature = sampling.temperature(),
-          .top_p = sampling.top_p(),
-          .top_k = static_cast<int32_t>(sampling.top_k()),
-          .seed = sampling.seed(),
-          .logprobs = sampling.logprobs(),
-          .top_logprobs = static_cast<int32_t>(sampling.top_logprobs())};
+  engine::SamplingParams params{.temperature = sampling.temperature(),
+                                .top_p = sampling.top_p(),
+                                .top_k = static_cast<int32_t>(sampling.top_k()),
+                                .min_p = sampling.min_p(),
+                                .repetition_penalty = sampling.repetition_penalty(),
+                                .presence_penalty = sampling.presence_penalty(),
+                                .frequency_penalty = sampling.frequency_penalty(),
+                                .logprobs = sampling.logprobs(),
+                                .top_logprobs = static_cast<int32_t>(sampling.top_logprobs())};
+  params.logit_bias.reserve(static_cast<size_t>(sampling.logit_bias_size()));
+  for (const v1::LogitBias& entry : sampling.logit_bias()) {
+    params.logit_bias.emplace_back(static_cast<int32_t>(entry.id()), entry.bias());
+  }
+  return params;
 }
 
 std::string fault_in_id(std::string_view field, const std::string& id) {
@@ -35,9 +49,8 @@ std::string fault_in_tokens(std::string_view field, const Ids& ids, int64_t voca
 std::string fault_in_lengths(const v1::GenerateRequest& request, int64_t context_tokens_max) {
   if (request.prompt_ids().empty()) return "prompt_ids is empty";
   if (request.max_tokens() == 0) return "max_tokens is 0";
-  if (request.max_tokens() <= static_cast<uint32_t>(request.output_ids_size())) {
-    return fmt::format("max_tokens is {}, but output_ids has {} already", request.max_tokens(),
-                       request.output_ids_size());
+  if (request.min_tokens() > request.max_tokens()) {
+    return fmt::format("min_tokens is {}, more than the max_tokens of {}", request.min_tokens(), request.max_tokens());
   }
   const int64_t tokens = int64_t{request.prompt_ids_size()} + request.max_tokens();
   if (tokens > context_tokens_max) {
@@ -45,14 +58,55 @@ std::string fault_in_lengths(const v1::GenerateRequest& request, int64_t context
                        context_tokens_max);
   }
   if (request.stop_ids_size() > kStopIdsMax) return fmt::format("stop_ids has more than {} ids", kStopIdsMax);
+  if (request.prompt_logprobs() > kPromptLogprobsMax) {
+    return fmt::format("prompt_logprobs is more than {}", kPromptLogprobsMax);
+  }
+  if (request.cache_salt().size() > kCacheSaltBytesMax) {
+    return fmt::format("cache_salt is longer than {} bytes", kCacheSaltBytesMax);
+  }
   return {};
 }
 
-std::string fault_in_sampling(const v1::GenerateRequest& request) {
+std::string fault_in_choices(const v1::GenerateRequest& request, const ModelFacts& limits) {
+  if (request.choices().empty()) return "choices is empty";
+  if (request.choices_size() > kChoicesMax) return fmt::format("choices has more than {}", kChoicesMax);
+  const int64_t sequences_max = limits.sequences_max + limits.waiting_max;
+  if (request.choices_size() > sequences_max) {
+    return fmt::format("choices has {}, more than the {} sequences this replica holds", request.choices_size(),
+                       sequences_max);
+  }
+  std::bitset<kChoicesMax> seen;
+  for (int i = 0; i < request.choices_size(); ++i) {
+    const v1::Choice& choice = request.choices(i);
+    if (choice.index() >= kChoicesMax) {
+      return fmt::format("choices[{}].index is {}, not below {}", i, choice.index(), kChoicesMax);
+    }
+    if (seen.test(choice.index())) return fmt::format("choices[{}].index is {}, as an earlier one", i, choice.index());
+    seen.set(choice.index());
+    if (request.max_tokens() <= static_cast<uint32_t>(choice.output_ids_size())) {
+      return fmt::format("choices[{}].output_ids has {} tokens, but max_tokens is {}", i, choice.output_ids_size(),
+                         request.max_tokens());
+    }
+    const std::string fault =
+        fault_in_tokens(fmt::format("choices[{}].output_ids", i), choice.output_ids(), limits.vocab_size);
+    if (!fault.empty()) return fault;
+  }
+  return {};
+}
+
+std::string fault_in_sampling(const v1::GenerateRequest& request, int64_t vocab_size) {
   if (!request.has_sampling()) return "sampling is missing";
   constexpr auto kMax = static_cast<uint32_t>(std::numeric_limits<int32_t>::max());
   if (request.sampling().top_k() > kMax) return fmt::format("sampling.top_k is more than {}", kMax);
   if (request.sampling().top_logprobs() > kMax) return fmt::format("sampling.top_logprobs is more than {}", kMax);
+  const auto& biases = request.sampling().logit_bias();
+  if (biases.size() > kLogitBiasesMax) return fmt::format("sampling.logit_bias has more than {}", kLogitBiasesMax);
+  const auto beyond =
+      std::find_if(biases.begin(), biases.end(), [&](const auto& each) { return each.id() >= vocab_size; });
+  if (beyond != biases.end()) {
+    return fmt::format("sampling.logit_bias[{}].id is {}, outside the vocabulary of {}", beyond - biases.begin(),
+                       beyond->id(), vocab_size);
+  }
   const std::string fault = engine::check(sampling_of(request.sampling()));
   return fault.empty() ? fault : "sampling." + fault;
 }
@@ -61,10 +115,9 @@ std::string fault_in_sampling(const v1::GenerateRequest& request) {
 std::string fault_in(const v1::GenerateRequest& request, const ModelFacts& limits) {
   for (const auto& fault :
        {fault_in_id("request_id", request.request_id()), fault_in_id("gateway_id", request.gateway_id()),
-        request.attempt() == 0 ? std::string("attempt is 0") : std::string(), fault_in_sampling(request),
-        fault_in_lengths(request, limits.context_tokens_max),
-        fault_in_tokens("prompt_ids", request.prompt_ids(), limits.vocab_size),
-        fault_in_tokens("output_ids", request.output_ids(), limits.vocab_size),
+        request.attempt() == 0 ? std::string("attempt is 0") : std::string(),
+        fault_in_sampling(request, limits.vocab_size), fault_in_lengths(request, limits.context_tokens_max),
+        fault_in_choices(request, limits), fault_in_tokens("prompt_ids", request.prompt_ids(), limits.vocab_size),
         fault_in_tokens("stop_ids", request.stop_ids(), limits.vocab_size)}) {
     if (!fault.empty()) return fault;
   }
@@ -101,29 +154,47 @@ std::optional<v1::Refused> refuse(const AdmissionFacts& facts, const v1::Generat
   if (request.deadline_unix_ms() != 0 && request.deadline_unix_ms() < facts.now_unix_ms) {
     return refused(v1::REFUSAL_CODE_OVERLOADED, "the request waited past its deadline_unix_ms", kRetryAfterMs);
   }
-  if (facts.requests_live >= facts.limits.sequences_max + facts.limits.waiting_max) {
+  if (facts.sequences_live + request.choices_size() > facts.limits.sequences_max + facts.limits.waiting_max) {
     return refused(v1::REFUSAL_CODE_OVERLOADED,
-                   fmt::format("this replica holds {} requests, as many as it takes", facts.requests_live),
+                   fmt::format("this replica holds {} sequences and has no room for {} more", facts.sequences_live,
+                               request.choices_size()),
                    kRetryAfterMs);
   }
   return std::nullopt;
 }
 
-engine::SequenceRequest sequence_of(const v1::GenerateRequest& request, engine::SequenceId id,
-                                    const ModelFacts& facts) {
-  engine::SequenceRequest sequence{.id = id,
-                                   .prompt_ids = to_engine(request.prompt_ids()),
-                                   .output_ids = to_engine(request.output_ids()),
-                                   .sampling = sampling_of(request.sampling()),
-                                   .max_tokens = request.max_tokens(),
-                                   .stop_ids = to_engine(request.stop_ids()),
-                                   .priority = request.priority()};
+std::vector<engine::SequenceRequest> sequences_of(const v1::GenerateRequest& request, engine::SequenceId first_id,
+                                                  const ModelFacts& facts) {
+  engine::SequenceRequest common{.prompt_ids = to_engine(request.prompt_ids()),
+                                 .sampling = sampling_of(request.sampling()),
+                                 .max_tokens = request.max_tokens(),
+                                 .stop_ids = to_engine(request.stop_ids()),
+                                 .priority = request.priority(),
+                                 .min_tokens = request.min_tokens(),
+                                 .cache_salt = cache_salt_of(request.cache_salt())};
   if (request.ignore_eos()) {
-    std::erase_if(sequence.stop_ids, [&](int32_t stop) {
+    std::erase_if(common.stop_ids, [&](int32_t stop) {
       return std::find(facts.eos_ids.begin(), facts.eos_ids.end(), stop) != facts.eos_ids.end();
     });
   }
-  return sequence;
+  std::vector<engine::SequenceRequest> sequences(static_cast<size_t>(request.choices_size()), common);
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const v1::Choice& choice = request.choices(static_cast<int>(i));
+    sequences[i].id = first_id + i;
+    sequences[i].output_ids = to_engine(choice.output_ids());
+    sequences[i].sampling.seed = choice.seed();
+  }
+  if (request.has_prompt_logprobs()) sequences[0].prompt_logprobs = static_cast<int32_t>(request.prompt_logprobs());
+  return sequences;
+}
+
+uint64_t cache_salt_of(const std::string& salt) {
+  if (salt.empty()) return 0;
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(salt.data()), salt.size(), digest.data());
+  uint64_t hash = 0;
+  for (int i = 0; i < 8; ++i) hash = hash << 8 | digest[i];
+  return hash;
 }
 
 }  // namespace bellwether::worker

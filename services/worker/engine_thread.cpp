@@ -13,6 +13,8 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "worker/group_membership.h"
+
 namespace bellwether::worker {
 namespace asio = boost::asio;
 namespace {
@@ -27,7 +29,11 @@ struct Admit {
 struct Cancel {
   engine::SequenceId sequence;
 };
-using EngineCommand = std::variant<Admit, Cancel>;
+struct DumpKv {};
+struct Leave {
+  uint64_t epoch;
+};
+using EngineCommand = std::variant<Admit, Cancel, DumpKv, GroupPlace, Leave>;
 
 struct LoadingGivenUp {};
 
@@ -37,8 +43,11 @@ struct LoadingGivenUp {};
 // them from calling anybody.
 class EngineThread::Shared : public std::enable_shared_from_this<Shared> {
  public:
-  Shared(asio::any_io_executor executor_of_handlers, EngineHandlers called)
-      : executor(std::move(executor_of_handlers)), handlers(std::move(called)), ended_timer(executor) {
+  Shared(asio::any_io_executor executor_of_handlers, EngineHandlers called, OpenEndpoint open)
+      : executor(std::move(executor_of_handlers)),
+        open_endpoint(std::move(open)),
+        handlers(std::move(called)),
+        ended_timer(executor) {
     ended_timer.expires_at(asio::steady_timer::time_point::max());
   }
 
@@ -97,6 +106,8 @@ class EngineThread::Shared : public std::enable_shared_from_this<Shared> {
   }
 
   asio::any_io_executor executor;
+  const OpenEndpoint open_endpoint;
+  GroupMembership membership;
 
   // The executor's own.
   EngineHandlers handlers;
@@ -113,28 +124,100 @@ class EngineThread::Shared : public std::enable_shared_from_this<Shared> {
   int reports_unhandled = 0;
 };
 
-namespace {
+// What the thread does once the model is loaded.
+class EngineThread::Work {
+ public:
+  Work(Shared& shared, engine::Engine& engine) : shared_(shared), engine_(engine) {}
+  ~Work() { shared_.membership.left(); }
 
-void apply(EngineCommand command, engine::Engine& engine, EngineReport& report) {
-  if (const auto* cancel = std::get_if<Cancel>(&command)) {
-    engine.cancel(cancel->sequence);
-    report.cancelled.push_back(cancel->sequence);
-    return;
+  void run() {
+    if (shared_.open_endpoint) open_endpoint();
+    while (auto commands = shared_.wait_for_work(computes())) {
+      EngineReport report;
+      const bool commanded = !commands->empty();
+      for (EngineCommand& command : *commands) {
+        std::visit([&](auto& each) { apply(each, report); }, command);
+      }
+      if (computes() && shared_.may_step()) step(report);
+      if (!report.stepped && !commanded) continue;
+      if (report.kv_dump && in_group()) report.kv_dump = engine_.kv_dump();
+      if (in_group()) report.load = engine_.load_now();
+      report.ended = mesh::steady_now();
+      shared_.post_report(std::move(report));
+    }
   }
-  auto& request = std::get<Admit>(command).request;
-  const engine::SequenceId id = request.id;
-  std::string reason;
-  if (engine.admit(std::move(request), &reason) == engine::Admission::kAdmitted) {
-    report.admitted.push_back(id);
-  } else {
-    report.rejected.push_back({.sequence = id, .reason = std::move(reason)});
+
+ private:
+  // What an engine outside of any group holds is lost.
+  [[nodiscard]] bool in_group() const { return !shared_.open_endpoint || epoch_ != 0; }
+  [[nodiscard]] bool computes() const { return in_group() && engine_.has_work(); }
+
+  void apply(Admit& command, EngineReport& report) {
+    if (!in_group()) return;
+    const engine::SequenceId id = command.request.id;
+    std::string reason;
+    if (engine_.admit(std::move(command.request), &reason) == engine::Admission::kAdmitted) {
+      report.admitted.push_back(id);
+    } else {
+      report.rejected.push_back({.sequence = id, .reason = std::move(reason)});
+    }
   }
-}
 
-}  // namespace
+  void apply(const Cancel& command, EngineReport& report) {
+    if (!in_group()) return;
+    engine_.cancel(command.sequence);
+    report.cancelled.push_back(command.sequence);
+  }
 
-EngineThread::EngineThread(asio::any_io_executor executor, Loader loader, EngineHandlers handlers)
-    : shared_(std::make_shared<Shared>(std::move(executor), std::move(handlers))),
+  void apply(const DumpKv&, EngineReport& report) { report.kv_dump.emplace(); }  // filled after the step
+
+  void apply(const GroupPlace& place, EngineReport&) {
+    if (!endpoint_) return;
+    epoch_ = place.epoch;
+    try {
+      std::unique_ptr<engine::Collective> group = std::exchange(endpoint_, nullptr)->connect(place);
+      shared_.membership.joined(place.epoch, *group);
+      engine_.join(std::move(group));
+      shared_.post([epoch = epoch_](Shared& self) { self.handlers.on_joined(epoch); });
+    } catch (const engine::GroupBroken& broken) {
+      left(broken.what());
+    }
+  }
+
+  void apply(const Leave& command, EngineReport&) {
+    if (epoch_ != 0 && epoch_ == command.epoch) left("it was told to leave");
+  }
+
+  void step(EngineReport& report) {
+    try {
+      report.step = engine_.step();
+      report.stepped = true;
+    } catch (const engine::GroupBroken& broken) {
+      left(broken.what());
+    }
+  }
+
+  void left(const std::string& reason) {
+    shared_.membership.left();
+    shared_.post([epoch = epoch_, reason](Shared& self) { self.handlers.on_left(epoch, reason); });
+    epoch_ = 0;
+    open_endpoint();
+  }
+
+  void open_endpoint() {
+    endpoint_ = shared_.open_endpoint();
+    shared_.post([address = endpoint_->address()](Shared& self) { self.handlers.on_reachable(address); });
+  }
+
+  Shared& shared_;
+  engine::Engine& engine_;
+  std::unique_ptr<RankEndpoint> endpoint_;
+  uint64_t epoch_ = 0;  // of the group it is in; 0 = none
+};
+
+EngineThread::EngineThread(asio::any_io_executor executor, Loader loader, EngineHandlers handlers,
+                           OpenEndpoint open_endpoint)
+    : shared_(std::make_shared<Shared>(std::move(executor), std::move(handlers), std::move(open_endpoint))),
       thread_([shared = shared_, loader = std::move(loader)] { run(shared, loader); }) {}
 
 EngineThread::~EngineThread() {
@@ -149,6 +232,19 @@ void EngineThread::admit(engine::SequenceRequest request) {
 
 void EngineThread::cancel(engine::SequenceId sequence) {
   shared_->put(Cancel{sequence});
+}
+
+void EngineThread::dump_kv() {
+  shared_->put(DumpKv{});
+}
+
+void EngineThread::join(GroupPlace place) {
+  shared_->put(std::move(place));
+}
+
+void EngineThread::leave(uint64_t epoch) {
+  shared_->membership.abandon(epoch);
+  shared_->put(Leave{epoch});
 }
 
 asio::awaitable<void> EngineThread::stop() {
@@ -171,7 +267,7 @@ void EngineThread::run(const std::shared_ptr<Shared>& shared, const Loader& load
     shared->post([facts = facts_of(*loaded.engine), card = std::move(loaded.card)](Shared& self) mutable {
       self.handlers.on_loaded(std::move(facts), std::move(card));
     });
-    serve(*shared, *loaded.engine);
+    Work(*shared, *loaded.engine).run();
   } catch (const LoadingGivenUp&) {
     // stop() knows.
   } catch (const std::exception& error) {
@@ -181,22 +277,6 @@ void EngineThread::run(const std::shared_ptr<Shared>& shared, const Loader& load
     self.ended = true;
     self.ended_timer.cancel();
   });
-}
-
-void EngineThread::serve(Shared& shared, engine::Engine& engine) {
-  while (auto commands = shared.wait_for_work(engine.has_work())) {
-    EngineReport report;
-    const bool commanded = !commands->empty();
-    for (EngineCommand& command : *commands) apply(std::move(command), engine, report);
-    if (engine.has_work() && shared.may_step()) {
-      report.step = engine.step();
-      report.stepped = true;
-    }
-    if (!report.stepped && !commanded) continue;
-    report.load = engine.load_now();
-    report.ended = mesh::steady_now();
-    shared.post_report(std::move(report));
-  }
 }
 
 }  // namespace bellwether::worker

@@ -40,4 +40,11 @@ LoadedModel load_model(const WorkerSettings& settings, const std::function<void(
   return loaded;
 }
 
+std::unique_ptr<engine::Follower> load_follower(const WorkerSettings& settings, const engine::EngineOptions& options,
+                                                const std::function<void(double)>& progress) {
+  if (settings.load_format != "synthetic") return engine::Follower::load(settings.model, options, progress);
+  const v1::ModelCard files = read_card_files(settings.model, false);
+  return engine::Follower::synthetic(engine::parse_model_config(files.config_json()), options);
+}
+
 }  // namespace bellwether::worker

@@ -8,6 +8,7 @@
 
 #include "bellwether/v1/mesh.pb.h"
 #include "engine/engine.h"
+#include "engine/follower.h"
 #include "worker/settings.h"
 
 namespace bellwether::worker {
@@ -34,5 +35,10 @@ struct LoadedModel {
 // Blocks for as long as the weights take. `progress` gets 0 to 1 and may throw to give up. Throws what the files give
 // cause to: mesh::Error, engine::ConfigError, weights::WeightsError.
 [[nodiscard]] LoadedModel load_model(const WorkerSettings& settings, const std::function<void(double)>& progress);
+
+// The same for a rank that is not the head.
+[[nodiscard]] std::unique_ptr<engine::Follower> load_follower(const WorkerSettings& settings,
+                                                              const engine::EngineOptions& options,
+                                                              const std::function<void(double)>& progress);
 
 }  // namespace bellwether::worker

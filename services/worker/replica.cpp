@@ -1,9 +1,8 @@
 #include "worker/replica.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <utility>
 
 #include <boost/asio/redirect_error.hpp>
@@ -12,7 +11,10 @@
 #include "mesh/log.h"
 #include "mesh/subjects.h"
 #include "worker/admission.h"
+#include "worker/group_options.h"
+#include "worker/host_name.h"
 #include "worker/token_event.h"
+#include "worker/ucx_rank_endpoint.h"
 
 namespace bellwether::worker {
 namespace asio = boost::asio;
@@ -20,10 +22,7 @@ namespace log = mesh::log;
 namespace subjects = mesh::subjects;
 namespace {
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
+constexpr size_t kKvDumpsWantedMax = 64;  // at once; all of them get the same
 
 Identity identity_of(const mesh::Service& service, const WorkerSettings& settings) {
   const uint64_t now = mesh::unix_ms_now();
@@ -36,12 +35,20 @@ Identity identity_of(const mesh::Service& service, const WorkerSettings& setting
           .started_unix_ms = now};
 }
 
+RankGroupOptions group_of(const WorkerSettings& settings) {
+  return {.ranks = static_cast<int>(settings.ranks),
+          .version = BELLWETHER_VERSION,
+          .config_digest = config_digest(settings.model),
+          .synthetic_weights = settings.load_format == "synthetic",
+          .stall_limit = std::chrono::milliseconds(settings.rank_stall_ms)};
+}
+
 double seconds_between(mesh::TimePoint from, mesh::TimePoint to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-int64_t tokens_to_prefill(const LiveRequest& request) {
-  return request.prompt_tokens + request.output_tokens_given;
+int64_t tokens_to_prefill(const LiveRequest& request, const LiveChoice& choice) {
+  return request.prompt_tokens + choice.output_tokens_given;
 }
 
 FinishedReason reason_of(engine::Finish finish) {
@@ -54,6 +61,7 @@ Replica::Replica(mesh::Service& service, const WorkerSettings& settings)
     : service_(service),
       settings_(resolve(settings)),
       identity_(identity_of(service, settings_)),
+      kv_journal_(identity_.replica_id),
       announcement_timer_(service.io()),
       drained_timer_(service.io()),
       engine_(
@@ -62,7 +70,22 @@ Replica::Replica(mesh::Service& service, const WorkerSettings& settings)
           {.on_progress = [this](double done) { on_progress(done); },
            .on_loaded = [this](ModelFacts facts, v1::ModelCard card) { on_loaded(std::move(facts), std::move(card)); },
            .on_report = [this](const EngineReport& report) { on_report(report); },
-           .on_failed = [this](const std::string& reason) { on_failed(reason); }}) {
+           .on_failed = [this](const std::string& reason) { on_failed(reason); },
+           .on_reachable = [this](std::string address) { leader_->head_reachable(std::move(address)); },
+           .on_joined = [this](uint64_t epoch) { leader_->head_running(epoch); },
+           .on_left = [this](uint64_t epoch, const std::string& reason) { leader_->head_left(epoch, reason); }},
+          settings_.ranks > 1 ? OpenEndpoint(&open_ucx_endpoint) : OpenEndpoint()) {
+  if (settings_.ranks > 1) {
+    leader_.emplace(service.io(), group_of(settings_), group_options_of(engine_options(settings_)), identity_.epoch,
+                    GroupHandlers{.on_start =
+                                      [this](uint64_t epoch, std::vector<std::string> addresses) {
+                                        on_group_start(epoch, std::move(addresses));
+                                      },
+                                  .on_running = [this] { become_ready(); },
+                                  .on_broken = [this](const std::string& reason) { on_group_broken(reason); },
+                                  .on_changed = [this] { on_group_changed(); }});
+    service.add_grpc_service(leader_->grpc_service());
+  }
   log::info("loading the model", {{"model", identity_.model},
                                   {"folder", settings_.model},
                                   {"replica_id", identity_.replica_id},
@@ -74,12 +97,40 @@ Replica::~Replica() = default;
 
 void Replica::on_progress(double done) {
   const auto tenth = [](double part) { return static_cast<int>(part * 10); };
-  if (tenth(done) > tenth(condition_.loading_progress)) {
+  if (tenth(done) > tenth(own_progress_)) {
     log::info("loading", {{"model", identity_.model}, {"percent", tenth(done) * 10}});
   }
-  condition_.loading_progress = done;
+  own_progress_ = done;
+  on_group_changed();
+}
+
+void Replica::on_group_changed() {
+  const bool all_joined = !leader_ || leader_->group().all_joined();
+  condition_.loading_progress = leader_ ? std::min(own_progress_, leader_->group().loading_progress()) : own_progress_;
+  if (condition_.phase == v1::REPLICA_PHASE_FAILED && all_joined) {
+    condition_.failure.clear();
+    set_phase(v1::REPLICA_PHASE_LOADING);
+  }
   announcements_.changed();
   arm_announcement();
+}
+
+void Replica::on_group_start(uint64_t epoch, std::vector<std::string> addresses) {
+  identity_.epoch = epoch;
+  condition_.steps = 0;
+  engine_.join({.epoch = epoch,
+                .rank = 0,
+                .addresses = std::move(addresses),
+                .stall_limit = std::chrono::milliseconds(settings_.rank_stall_ms)});
+}
+
+void Replica::on_group_broken(const std::string& reason) {
+  engine_.leave(identity_.epoch);
+  end_all_with_error("the replica lost one of its ranks: " + reason);
+  if (stopped_ || condition_.phase == v1::REPLICA_PHASE_DRAINING) return;
+  condition_.failure = reason;
+  service_.set_ready(false);
+  set_phase(v1::REPLICA_PHASE_FAILED);
 }
 
 void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
@@ -89,7 +140,7 @@ void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
   metrics_.emplace(service_.registry(), identity_.model, facts_.context_tokens_max);
   condition_.capacity = capacity_of(facts_);
   condition_.card_digest = card_.digest;
-  condition_.loading_progress = 1;
+  own_progress_ = 1;
   mesh::Bus& bus = service_.bus();
   work_ = bus.subscribe<v1::GenerateRequest>(
       subjects::replica_work(identity_.replica_id),
@@ -101,12 +152,23 @@ void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
       subjects::card(identity_.model),
       [this](const v1::CardRequest& request, const mesh::BusMessage& message) { on_card_request(request, message); },
       subjects::kCardQueue);
+  kv_dump_requests_ =
+      bus.subscribe<v1::KvDumpRequest>(subjects::replica_kv_dump(identity_.replica_id),
+                                       [this](const v1::KvDumpRequest& request, const mesh::BusMessage& message) {
+                                         on_kv_dump_request(request, message);
+                                       });
   log::info("model loaded", {{"model", identity_.model},
                              {"replica_id", identity_.replica_id},
                              {"took_ms", mesh::unix_ms_now() - identity_.started_unix_ms},
                              {"kv_blocks", facts_.kv_blocks_total},
                              {"context_tokens_max", facts_.context_tokens_max},
                              {"sequences_max", facts_.sequences_max}});
+  if (!leader_) become_ready();
+}
+
+void Replica::become_ready() {
+  if (stopped_ || condition_.phase != v1::REPLICA_PHASE_LOADING) return;
+  condition_.loading_progress = 1;
   service_.set_ready(true);
   set_phase(v1::REPLICA_PHASE_READY);
 }
@@ -141,22 +203,28 @@ v1::GenerateReply Replica::take(const v1::GenerateRequest& request) {
     return reply;
   }
   LiveRequest* older = requests_.find(request.request_id());
+  const size_t replaced = older == nullptr ? 0 : older->choices.size();
   const AdmissionFacts facts{.model = identity_.model,
                              .phase = condition_.phase,
                              .limits = facts_,
-                             .requests_live = static_cast<int64_t>(requests_.size()) - (older != nullptr ? 1 : 0),
+                             .sequences_live = static_cast<int64_t>(requests_.sequence_count() - replaced),
                              .now_unix_ms = mesh::unix_ms_now()};
   if (auto refused = refuse(facts, request)) {
     *reply.mutable_refused() = *std::move(refused);
     return reply;
   }
   if (older != nullptr) cancel(*older);
-  const LiveRequest& live = requests_.add(request, ++sequence_last_, mesh::steady_now());
-  tokens_outside_engine_ += tokens_to_prefill(live);
-  engine_.admit(sequence_of(request, live.sequence, facts_));
+  const LiveRequest& live = requests_.add(request, sequence_last_ + 1, mesh::steady_now());
+  for (engine::SequenceRequest& sequence : sequences_of(request, sequence_last_ + 1, facts_)) {
+    sequence_last_ = sequence.id;
+    engine_.admit(std::move(sequence));
+  }
+  for (const LiveChoice& choice : live.choices) tokens_outside_engine_ += tokens_to_prefill(live, choice);
   update_load();
-  log::debug("placed",
-             {{"request_id", live.request_id}, {"attempt", live.attempt}, {"prompt_tokens", live.prompt_tokens}});
+  log::debug("placed", {{"request_id", live.request_id},
+                        {"attempt", live.attempt},
+                        {"prompt_tokens", live.prompt_tokens},
+                        {"choices", live.choices.size()}});
   return placed();
 }
 
@@ -170,83 +238,122 @@ v1::GenerateReply Replica::placed() const {
 void Replica::on_cancel(const v1::CancelRequest& request) {
   LiveRequest* live = requests_.find(request.request_id());
   if (live == nullptr || live->attempt > request.attempt()) return;
-  cancel(*live);
+  if (request.choices().empty()) return cancel(*live);
+  for (LiveChoice& choice : live->choices) {
+    if (std::find(request.choices().begin(), request.choices().end(), choice.index) != request.choices().end()) {
+      cancel(choice);
+    }
+  }
 }
 
 void Replica::cancel(LiveRequest& request) {
+  for (LiveChoice& choice : request.choices) cancel(choice);
   requests_.mark_cancelled(request);
-  engine_.cancel(request.sequence);
+}
+
+void Replica::cancel(LiveChoice& choice) {
+  if (choice.cancelled) return;
+  choice.cancelled = true;
+  engine_.cancel(choice.sequence);
 }
 
 void Replica::on_card_request(const v1::CardRequest& request, const mesh::BusMessage& message) {
   publishing("card", [&] { service_.bus().respond(message, card_chunk(card_, request)); });
 }
 
+void Replica::on_kv_dump_request(const v1::KvDumpRequest& request, const mesh::BusMessage& message) {
+  const bool wants_new = request.snapshot() == 0;
+  if (wants_new && kv_dumps_wanted_.size() < kKvDumpsWantedMax) {
+    if (kv_dumps_wanted_.empty()) engine_.dump_kv();
+    kv_dumps_wanted_.push_back(message);
+    return;
+  }
+  publishing("cache dump",
+             [&] { service_.bus().respond(message, kv_journal_.chunk(request.snapshot(), request.offset())); });
+}
+
 void Replica::on_report(const EngineReport& report) {
+  const bool failed = condition_.phase == v1::REPLICA_PHASE_FAILED || condition_.phase == v1::REPLICA_PHASE_LOADING;
+  if (failed) return send_kv(report);  // of a group that is no more, and whose requests have ended
   for (const engine::SequenceId sequence : report.admitted) {
-    LiveRequest* request = requests_.find(sequence);
-    if (request == nullptr) continue;
-    request->in_engine = true;
-    tokens_outside_engine_ -= tokens_to_prefill(*request);
+    const LiveSequence admitted = requests_.find(sequence);
+    if (!admitted) continue;
+    admitted.choice->in_engine = true;
+    tokens_outside_engine_ -= tokens_to_prefill(*admitted.request, *admitted.choice);
   }
   for (const EngineReport::Rejection& rejection : report.rejected) {
-    if (LiveRequest* request = requests_.find(rejection.sequence)) end_with_error(*request, rejection.reason);
+    if (const LiveSequence rejected = requests_.find(rejection.sequence)) end_with_error(rejected, rejection.reason);
   }
   for (const engine::SequenceOutput& output : report.step.outputs) on_output(output, report.ended);
   for (const engine::SequenceId sequence : report.cancelled) {
-    if (LiveRequest* request = requests_.find(sequence)) release(*request, FinishedReason::kAbort);
+    if (const LiveSequence cancelled = requests_.find(sequence)) release(cancelled, FinishedReason::kAbort);
   }
   send_batches();
-  if (report.stepped) {
-    ++condition_.steps;
-    rates_.add(report.ended, report.step.prefill_tokens, report.step.decode_tokens);
-    metrics_->count_step(report.step.prefill_tokens + report.step.decode_tokens);
-  }
+  send_kv(report);
+  if (report.stepped) measure_step(report.step, report.ended);
   engine_load_ = report.load;
   update_load();
 }
 
 void Replica::on_output(const engine::SequenceOutput& output, mesh::TimePoint ended) {
-  LiveRequest* request = requests_.find(output.id);
-  if (request == nullptr) return;
-  measure(*request, output, ended);
+  const LiveSequence sequence = requests_.find(output.id);
+  if (!sequence) return;
+  auto& [request, choice] = sequence;
+  measure(sequence, output, ended);
+  choice->output_tokens += static_cast<int64_t>(output.ids.size());
+  choice->prompt_logprobs_given += static_cast<int64_t>(output.prompt_logprobs.size());
+  if (output.prefill_done) on_prefill_done(sequence, output);
   const bool finished = output.finish != engine::Finish::kNone;
-  if (!request->cancelled) {
-    if (!output.ids.empty() || finished) {
-      *batches_[request->gateway_id].add_events() = token_event(*request, output);
-    }
-    if (output.prefill_done && !finished) tell_schedulers(v1::Dispatch::PREFILL_DONE, *request);
+  const bool says_something = !output.ids.empty() || !output.prompt_logprobs.empty() || finished;
+  if (says_something && !choice->cancelled) {
+    *batches_[request->gateway_id].add_events() = token_event(*request, *choice, output);
   }
-  if (finished) release(*request, request->cancelled ? FinishedReason::kAbort : reason_of(output.finish));
+  if (finished) release(sequence, choice->cancelled ? FinishedReason::kAbort : reason_of(output.finish));
 }
 
-void Replica::measure(LiveRequest& request, const engine::SequenceOutput& output, mesh::TimePoint ended) {
+void Replica::on_prefill_done(LiveSequence sequence, const engine::SequenceOutput& output) {
+  if (sequence.choice->prefill_done) return;  // it lost its blocks since and was read again
+  sequence.choice->prefill_done = true;
+  sequence.choice->cached_prompt_tokens = output.cached_tokens;
+  metrics_->count_prompt(sequence.request->prompt_tokens);
+  const auto& choices = sequence.request->choices;
+  const bool all = std::all_of(choices.begin(), choices.end(), [](const auto& choice) { return choice.prefill_done; });
+  if (all && !sequence.request->cancelled) tell_schedulers(v1::Dispatch::PREFILL_DONE, *sequence.request);
+}
+
+void Replica::measure(LiveSequence sequence, const engine::SequenceOutput& output, mesh::TimePoint ended) {
+  auto& [request, choice] = sequence;
   const auto tokens = static_cast<int64_t>(output.ids.size());
-  if (output.prefill_done) metrics_->count_prompt(request.prompt_tokens);
   if (tokens > 0) {
     metrics_->count_generated(tokens);
-    if (request.token_seen) {
-      metrics_->observe_tokens_after(seconds_between(request.token_last, ended), tokens);
+    if (choice->token_seen) {
+      metrics_->observe_tokens_after(seconds_between(choice->token_last, ended), tokens);
     } else {
-      metrics_->observe_first_token(seconds_between(request.arrived, ended));
+      metrics_->observe_first_token(seconds_between(request->arrived, ended));
     }
-    request.token_seen = true;
-    request.token_last = ended;
-    request.output_tokens += tokens;
+    choice->token_seen = true;
+    choice->token_last = ended;
   }
-  if (output.finish != engine::Finish::kNone && !request.cancelled) {
-    metrics_->observe_finished(seconds_between(request.arrived, ended), request.prompt_tokens,
-                               request.output_tokens - request.output_tokens_given);
+  if (output.finish != engine::Finish::kNone && !choice->cancelled) {
+    metrics_->observe_finished(seconds_between(request->arrived, ended), request->prompt_tokens,
+                               choice->output_tokens + tokens - choice->output_tokens_given);
   }
 }
 
-void Replica::end_with_error(LiveRequest& request, const std::string& message) {
-  if (!request.cancelled) *batches_[request.gateway_id].add_events() = error_event(request, message);
-  release(request, request.cancelled ? FinishedReason::kAbort : FinishedReason::kError);
+void Replica::measure_step(const engine::StepReport& step, mesh::TimePoint ended) {
+  ++condition_.steps;
+  rates_.add(ended, step.prefill_tokens, step.decode_tokens);
+  metrics_->count_step(step);
+}
+
+void Replica::end_with_error(LiveSequence sequence, const std::string& message) {
+  const auto& [request, choice] = sequence;
+  if (!choice->cancelled) *batches_[request->gateway_id].add_events() = error_event(*request, *choice, message);
+  release(sequence, choice->cancelled ? FinishedReason::kAbort : FinishedReason::kError);
 }
 
 void Replica::end_all_with_error(const std::string& message) {
-  for (const engine::SequenceId sequence : requests_.sequences()) end_with_error(*requests_.find(sequence), message);
+  for (const engine::SequenceId sequence : requests_.sequences()) end_with_error(requests_.find(sequence), message);
   send_batches();
   engine_load_ = {};
   update_load();
@@ -261,17 +368,34 @@ void Replica::send_batches() {
   batches_.clear();
 }
 
-void Replica::release(LiveRequest& request, FinishedReason reason) {
-  if (!request.in_engine) tokens_outside_engine_ -= tokens_to_prefill(request);
+void Replica::send_kv(const EngineReport& report) {
+  for (const v1::KvEvents& message : kv_journal_.tell(identity_.epoch, report.step.kv_events)) {
+    publishing("cache events", [&] {
+      service_.bus().publish(subjects::replica_kv_events(identity_.replica_id), message, mesh::Urgency::kBatched);
+    });
+  }
+  if (!report.kv_dump) return;
+  const v1::KvDumpChunk begin =
+      kv_journal_.chunk(kv_journal_.add_snapshot(identity_.epoch, *report.kv_dump, report.ended), 0);
+  for (const mesh::BusMessage& asked : std::exchange(kv_dumps_wanted_, {})) {
+    publishing("cache dump", [&] { service_.bus().respond(asked, begin); });
+  }
+}
+
+void Replica::release(LiveSequence sequence, FinishedReason reason) {
+  const auto& [request, choice] = sequence;
+  if (!choice->in_engine) tokens_outside_engine_ -= tokens_to_prefill(*request, *choice);
   metrics_->count_finished(reason);
-  tell_schedulers(v1::Dispatch::FREE, request);
-  log::info("done", {{"request_id", request.request_id},
-                     {"attempt", request.attempt},
+  log::info("done", {{"request_id", request->request_id},
+                     {"attempt", request->attempt},
+                     {"choice", choice->index},
                      {"reason", name_of(reason)},
-                     {"prompt_tokens", request.prompt_tokens},
-                     {"completion_tokens", request.output_tokens},
-                     {"took_ms", seconds_between(request.arrived, mesh::steady_now()) * 1000}});
-  requests_.remove(request.sequence);
+                     {"prompt_tokens", request->prompt_tokens},
+                     {"cached_prompt_tokens", choice->cached_prompt_tokens},
+                     {"completion_tokens", choice->output_tokens},
+                     {"took_ms", seconds_between(request->arrived, mesh::steady_now()) * 1000}});
+  if (request->choices.size() == 1) tell_schedulers(v1::Dispatch::FREE, *request);
+  requests_.remove(choice->sequence);
   if (requests_.empty()) drained_timer_.cancel();
 }
 
@@ -293,7 +417,8 @@ void Replica::set_phase(v1::ReplicaPhase phase) {
 }
 
 void Replica::update_load() {
-  const auto live = static_cast<int64_t>(requests_.size());
+  const auto live = static_cast<int64_t>(requests_.sequence_count());
+  if (leader_) leader_->set_has_work(live > 0);
   const int64_t running = std::min<int64_t>(engine_load_.running, live);
   v1::Load load;
   load.set_running(static_cast<uint32_t>(running));
@@ -313,6 +438,8 @@ void Replica::update_load() {
 
 void Replica::announce() {
   const mesh::TimePoint now = mesh::steady_now();
+  if (leader_) condition_.followers = leader_->group().health();
+  kv_journal_.drop_old_snapshots(now);
   const v1::ReplicaState state = make_state(identity_, condition_, rates_.now(now), ++states_announced_);
   publishing("state", [&] { service_.bus().publish(subjects::replica_state(identity_.replica_id), state); });
   announcements_.announced(now);
@@ -333,7 +460,7 @@ asio::awaitable<void> Replica::stop() {
   service_.set_ready(false);
   const bool failed = condition_.phase == v1::REPLICA_PHASE_FAILED;
   if (!failed) {
-    log::info("draining", {{"requests", requests_.size()}, {"grace_ms", service_.shutdown_grace().count()}});
+    log::info("draining", {{"requests", requests_.request_count()}, {"grace_ms", service_.shutdown_grace().count()}});
     set_phase(v1::REPLICA_PHASE_DRAINING);
   }
   if (!requests_.empty()) {
@@ -342,16 +469,18 @@ asio::awaitable<void> Replica::stop() {
     co_await drained_timer_.async_wait(asio::redirect_error(asio::use_awaitable, drained));
   }
   if (!requests_.empty()) {
-    log::warning("the grace is over", {{"requests", requests_.size()}});
+    log::warning("the grace is over", {{"requests", requests_.request_count()}});
     end_all_with_error("the replica is shutting down and could not finish this request in time");
   }
   co_await engine_.stop();
+  if (leader_) leader_->stop();  // after the engine, which has ended the group in order
   if (condition_.phase == v1::REPLICA_PHASE_DRAINING) set_phase(v1::REPLICA_PHASE_STOPPED);
   stopped_ = true;
   announcement_timer_.cancel();
   work_.reset();
   cancels_.reset();
   card_requests_.reset();
+  kv_dump_requests_.reset();
 }
 
 template <class Publish>

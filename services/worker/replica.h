@@ -1,13 +1,15 @@
 // The head of a replica on the bus: it takes work, streams tokens, and tells the mesh how it is.
 //
-// Everything here runs on the service's executor; the engine has its own thread (engine_thread.h). A replica has one
-// rank for now, its head.
+// Everything here runs on the service's executor; the engine has its own thread (engine_thread.h). With several ranks
+// the replica is ready while their group runs (group_leader.h). When it breaks, the replica fails as a whole, ends its
+// requests, and is ready again, with a new epoch, once the ranks are back.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -15,6 +17,8 @@
 #include "bellwether/v1/mesh.pb.h"
 #include "mesh/service.h"
 #include "worker/engine_thread.h"
+#include "worker/group_leader.h"
+#include "worker/kv_journal.h"
 #include "worker/model_card.h"
 #include "worker/rates.h"
 #include "worker/replica_state.h"
@@ -40,26 +44,37 @@ class Replica final : public mesh::Component {
   void on_report(const EngineReport& report);
   void on_failed(const std::string& reason);
 
+  // What the group's leader says.
+  void on_group_start(uint64_t epoch, std::vector<std::string> addresses);
+  void on_group_broken(const std::string& reason);
+  void on_group_changed();
+
   // What the bus brings.
   void on_work(const v1::GenerateRequest& request, const mesh::BusMessage& message);
   void on_cancel(const v1::CancelRequest& cancel);
   void on_card_request(const v1::CardRequest& request, const mesh::BusMessage& message);
+  void on_kv_dump_request(const v1::KvDumpRequest& request, const mesh::BusMessage& message);
 
   [[nodiscard]] v1::GenerateReply take(const v1::GenerateRequest& request);
   [[nodiscard]] v1::GenerateReply placed() const;
   void cancel(LiveRequest& request);
+  void cancel(LiveChoice& choice);
 
   // One sequence's part of a report. The events gather in `batches_` until send_batches().
   void on_output(const engine::SequenceOutput& output, mesh::TimePoint ended);
-  void measure(LiveRequest& request, const engine::SequenceOutput& output, mesh::TimePoint ended);
-  void end_with_error(LiveRequest& request, const std::string& message);
+  void on_prefill_done(LiveSequence sequence, const engine::SequenceOutput& output);
+  void measure(LiveSequence sequence, const engine::SequenceOutput& output, mesh::TimePoint ended);
+  void measure_step(const engine::StepReport& step, mesh::TimePoint ended);
+  void end_with_error(LiveSequence sequence, const std::string& message);
   void end_all_with_error(const std::string& message);
   void send_batches();
+  void send_kv(const EngineReport& report);
 
-  // The request has left the engine: tells the schedulers and forgets it.
-  void release(LiveRequest& request, FinishedReason reason);
+  // The sequence has left the engine and is forgotten; with the last of a request the schedulers hear of it.
+  void release(LiveSequence sequence, FinishedReason reason);
   void tell_schedulers(v1::Dispatch::Kind kind, const LiveRequest& request);
 
+  void become_ready();
   void set_phase(v1::ReplicaPhase phase);
   void update_load();
   void announce();
@@ -75,11 +90,14 @@ class Replica final : public mesh::Component {
   Condition condition_;
   ModelFacts facts_;
   SerializedCard card_;
+  double own_progress_ = 0;  // of loading, 0 to 1
   RequestTable requests_;
   engine::SequenceId sequence_last_ = 0;
   engine::EngineLoad engine_load_;                 // as of the last report
   int64_t tokens_outside_engine_ = 0;              // to prefill, of requests that the engine has not admitted yet
   std::map<std::string, v1::TokenBatch> batches_;  // by gateway
+  KvJournal kv_journal_;
+  std::vector<mesh::BusMessage> kv_dumps_wanted_;  // to be answered with the next dump
   Rates rates_;
   std::optional<WorkerMetrics> metrics_;  // once the model is loaded
 
@@ -93,7 +111,9 @@ class Replica final : public mesh::Component {
   mesh::Subscription work_;
   mesh::Subscription cancels_;
   mesh::Subscription card_requests_;
-  EngineThread engine_;  // last: its thread starts when everything else is there
+  mesh::Subscription kv_dump_requests_;
+  std::optional<GroupLeader> leader_;  // with several ranks
+  EngineThread engine_;                // last: its thread starts when everything else is there
 };
 
 }  // namespace bellwether::worker

@@ -23,8 +23,10 @@ v1::ReplicaState make_state(const Identity& identity, const Condition& condition
   head.set_rank(0);
   head.set_host(identity.host);
   head.set_device(identity.device);
-  head.set_healthy(condition.phase != v1::REPLICA_PHASE_FAILED);
+  // Of several ranks it is the others that were lost.
+  head.set_healthy(condition.phase != v1::REPLICA_PHASE_FAILED || !condition.followers.empty());
   head.set_steps(condition.steps);
+  for (const v1::RankHealth& follower : condition.followers) *state.add_ranks() = follower;
   return state;
 }
 

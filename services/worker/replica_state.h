@@ -5,13 +5,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bellwether/v1/mesh.pb.h"
 #include "mesh/clock.h"
 
 namespace bellwether::worker {
 
-// Who the replica is; fixed for the process.
+// Who the replica is; fixed for the process, but for the epoch.
 struct Identity {
   std::string replica_id = {};
   uint64_t epoch = 0;
@@ -31,6 +32,7 @@ struct Condition {
   v1::Capacity capacity = {};
   v1::Load load = {};
   uint64_t steps = 0;
+  std::vector<v1::RankHealth> followers = {};  // rank 1 first
 };
 
 [[nodiscard]] v1::ReplicaState make_state(const Identity& identity, const Condition& condition, const v1::Rates& rates,

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "mesh/address.h"
 #include "mesh/ids.h"
 #include "text/chat_format.h"
 
@@ -23,6 +24,40 @@ std::string folder_name(const std::filesystem::path& folder) {
 // Ids stand in subjects and log lines: the organisation before a slash makes them long and tells nothing.
 std::string short_name(const std::string& model) {
   return model.substr(model.find_last_of('/') + 1);
+}
+
+constexpr double kRanksMax = 1024;
+
+void declare_ranks(mesh::Settings& declared, WorkerSettings& settings) {
+  declared.add("ranks", &settings.ranks,
+               {.sentence = "Processes that compute this replica together, each a slice of every layer",
+                .min = 1,
+                .max = kRanksMax});
+  declared.add("rank", &settings.rank,
+               {.sentence = "Which of them this is; 0, the head, takes the requests", .min = 0, .max = kRanksMax - 1});
+  declared.add("head", &settings.head,
+               {.sentence = "HOST:PORT of the head's --grpc, for every rank but 0; ranks on several machines all "
+                            "need --allow-remote"});
+  declared.add("rank-stall-ms", &settings.rank_stall_ms,
+               {.sentence = "A rank that keeps the others waiting for longer is taken as lost; the head's counts",
+                .unit = "ms",
+                .min = 50,
+                .max = 600000});
+}
+
+void require_sound_ranks(const WorkerSettings& settings) {
+  if (settings.rank >= settings.ranks) {
+    refuse("--rank", fmt::format("{} is none of 0 to {}, which --ranks {} has", settings.rank, settings.ranks - 1,
+                                 settings.ranks));
+  }
+  if (settings.rank == 0 && !settings.head.empty()) refuse("--head", "is for the ranks that follow it, not for rank 0");
+  if (settings.rank == 0) return;
+  if (settings.head.empty()) refuse("--head", "give HOST:PORT of the head's --grpc");
+  try {
+    static_cast<void>(mesh::parse_address(settings.head));
+  } catch (const mesh::Error& error) {
+    refuse("--head", error.what());
+  }
 }
 
 }  // namespace
@@ -58,6 +93,12 @@ void declare(mesh::Settings& declared, WorkerSettings& settings) {
                 .unit = "tokens",
                 .min = 0,
                 .max = 1 << 30});
+  declared.add("draft-tokens", &settings.draft_tokens,
+               {.sentence = "Guessed ahead for each sequence in a step, where the model has a draft layer",
+                .unit = "tokens",
+                .min = 0,
+                .max = 4});
+  declare_ranks(declared, settings);
 }
 
 WorkerSettings resolve(WorkerSettings settings) {
@@ -68,6 +109,7 @@ WorkerSettings resolve(WorkerSettings settings) {
   if (!std::filesystem::is_directory(settings.model, error)) {
     refuse("--model", fmt::format("'{}' is not a folder", settings.model));
   }
+  require_sound_ranks(settings);
   if (settings.served_model_name.empty()) settings.served_model_name = folder_name(settings.model);
   if (settings.replica_id.empty()) settings.replica_id = mesh::random_id(short_name(settings.served_model_name));
   return settings;
@@ -79,7 +121,10 @@ engine::EngineOptions engine_options(const WorkerSettings& settings) {
           .waiting_max = static_cast<int>(settings.max_num_waiting),
           .kv_blocks = settings.kv_blocks,
           .batch_tokens_max = static_cast<int>(settings.max_num_batched_tokens),
-          .context_tokens_max = settings.max_model_len};
+          .context_tokens_max = settings.max_model_len,
+          .draft_tokens = static_cast<int>(settings.draft_tokens),
+          .ranks = static_cast<int>(settings.ranks),
+          .rank = static_cast<int>(settings.rank)};
 }
 
 }  // namespace bellwether::worker

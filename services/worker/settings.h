@@ -23,12 +23,17 @@ struct WorkerSettings {
   int64_t kv_blocks = 0;
   int64_t max_num_batched_tokens = 2048;
   int64_t max_model_len = 0;
+  int64_t draft_tokens = 1;
+  int64_t rank = 0;       // 0 = the head
+  int64_t ranks = 1;      // of the replica
+  std::string head = {};  // HOST:PORT of its gRPC, for the other ranks
+  int64_t rank_stall_ms = 1000;
 };
 
 void declare(mesh::Settings& declared, WorkerSettings& settings);
 
 // The settings with the empty names filled in. Throws mesh::Error{kInvalidArgument} naming the flag when the
-// model is not given or not there.
+// model is not given or not there, or the ranks make no sense.
 [[nodiscard]] WorkerSettings resolve(WorkerSettings settings);
 
 [[nodiscard]] engine::EngineOptions engine_options(const WorkerSettings& settings);

@@ -3,9 +3,19 @@
 namespace bellwether::worker {
 namespace {
 
-void set_usage(const LiveRequest& request, v1::TokenEvent& event) {
-  event.mutable_usage()->set_prompt_tokens(static_cast<uint32_t>(request.prompt_tokens));
-  event.mutable_usage()->set_completion_tokens(static_cast<uint32_t>(request.output_tokens));
+v1::TokenEvent event_of(const LiveRequest& request, const LiveChoice& choice) {
+  v1::TokenEvent event;
+  event.set_request_id(request.request_id);
+  event.set_attempt(request.attempt);
+  event.set_choice(choice.index);
+  return event;
+}
+
+void set_usage(const LiveRequest& request, const LiveChoice& choice, v1::TokenEvent& event) {
+  v1::Usage& usage = *event.mutable_usage();
+  usage.set_prompt_tokens(static_cast<uint32_t>(request.prompt_tokens));
+  usage.set_completion_tokens(static_cast<uint32_t>(choice.output_tokens));
+  usage.set_cached_prompt_tokens(static_cast<uint32_t>(choice.cached_prompt_tokens));
 }
 
 void set(const engine::TokenLogprob& from, v1::TokenLogprob& to) {
@@ -25,29 +35,35 @@ v1::FinishReason reason_of(engine::Finish finish) {
   return v1::FINISH_REASON_UNSPECIFIED;
 }
 
+void set_prompt_logprobs(const LiveChoice& choice, const engine::SequenceOutput& output, v1::TokenEvent& event) {
+  if (output.prompt_logprobs.empty()) return;
+  // The prompt's first token has none, so that the count of those that came before is one less than the next index.
+  const auto before = choice.prompt_logprobs_given - static_cast<int64_t>(output.prompt_logprobs.size());
+  event.set_prompt_first_index(static_cast<uint32_t>(before + 1));
+  for (const auto& logprob : output.prompt_logprobs) set(logprob, *event.add_prompt_logprobs());
+  for (const auto& logprob : output.prompt_top_logprobs) set(logprob, *event.add_prompt_top_logprobs());
+}
+
 }  // namespace
 
-v1::TokenEvent token_event(const LiveRequest& request, const engine::SequenceOutput& output) {
-  v1::TokenEvent event;
-  event.set_request_id(request.request_id);
-  event.set_attempt(request.attempt);
+v1::TokenEvent token_event(const LiveRequest& request, const LiveChoice& choice, const engine::SequenceOutput& output) {
+  v1::TokenEvent event = event_of(request, choice);
   event.set_first_index(static_cast<uint32_t>(output.first_index));
   for (const int32_t id : output.ids) event.add_ids(static_cast<uint32_t>(id));
   for (const auto& logprob : output.logprobs) set(logprob, *event.add_logprobs());
   for (const auto& logprob : output.top_logprobs) set(logprob, *event.add_top_logprobs());
+  set_prompt_logprobs(choice, output, event);
   event.set_finish_reason(reason_of(output.finish));
-  if (output.finish != engine::Finish::kNone) set_usage(request, event);
+  if (output.finish != engine::Finish::kNone) set_usage(request, choice, event);
   return event;
 }
 
-v1::TokenEvent error_event(const LiveRequest& request, const std::string& message) {
-  v1::TokenEvent event;
-  event.set_request_id(request.request_id);
-  event.set_attempt(request.attempt);
-  event.set_first_index(static_cast<uint32_t>(request.output_tokens));
+v1::TokenEvent error_event(const LiveRequest& request, const LiveChoice& choice, const std::string& message) {
+  v1::TokenEvent event = event_of(request, choice);
+  event.set_first_index(static_cast<uint32_t>(choice.output_tokens));
   event.set_finish_reason(v1::FINISH_REASON_ERROR);
   event.set_error(message);
-  set_usage(request, event);
+  set_usage(request, choice, event);
   return event;
 }
 

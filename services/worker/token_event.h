@@ -1,4 +1,4 @@
-// What a step did to a request, in the words of the bus. Pure.
+// What a step did to a choice, in the words of the bus. Pure.
 #pragma once
 
 #include <string>
@@ -9,10 +9,13 @@
 
 namespace bellwether::worker {
 
-// REQUIRES: request.output_tokens counts the output's ids already. Carries the usage when the output ends the request.
-[[nodiscard]] v1::TokenEvent token_event(const LiveRequest& request, const engine::SequenceOutput& output);
+// Carries the usage when the output ends the choice. REQUIRES: choice.output_tokens counts the output's ids already,
+// and choice.prompt_logprobs_given its prompt_logprobs.
+[[nodiscard]] v1::TokenEvent token_event(const LiveRequest& request, const LiveChoice& choice,
+                                         const engine::SequenceOutput& output);
 
-// The last event of a request that ends before its time.
-[[nodiscard]] v1::TokenEvent error_event(const LiveRequest& request, const std::string& message);
+// The last event of a choice that ends before its time.
+[[nodiscard]] v1::TokenEvent error_event(const LiveRequest& request, const LiveChoice& choice,
+                                         const std::string& message);
 
 }  // namespace bellwether::worker

@@ -88,6 +88,12 @@ WorkerMetrics::WorkerMetrics(Adder add, int64_t context_tokens_max)
       finished_length_(add.finished(FinishedReason::kLength)),
       finished_abort_(add.finished(FinishedReason::kAbort)),
       finished_error_(add.finished(FinishedReason::kError)),
+      preemptions_(add.counter("vllm:num_preemptions_total",
+                               "Times a sequence lost its blocks to others and was computed again")),
+      cache_queries_(add.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the KV cache")),
+      cache_hits_(add.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the KV cache")),
+      draft_tokens_(add.counter("vllm:spec_decode_num_draft_tokens_total", "Draft tokens verified")),
+      draft_tokens_accepted_(add.counter("vllm:spec_decode_num_accepted_tokens_total", "Draft tokens that were right")),
       publish_failures_(add.counter("bellwether_worker_publish_failures_total",
                                     "Messages that the bus did not take; what they said is lost")),
       first_token_(add.histogram("vllm:time_to_first_token_seconds", "From a request's arrival to its first token",
@@ -111,8 +117,14 @@ void WorkerMetrics::set_load(int64_t requests_running, int64_t requests_waiting,
   gpu_cache_usage_.Set(kv_cache_usage);
 }
 
-void WorkerMetrics::count_step(int64_t tokens) {
-  iteration_tokens_.Observe(static_cast<double>(tokens));
+void WorkerMetrics::count_step(const engine::StepReport& step) {
+  const auto count = [](prometheus::Counter& counter, int64_t by) { counter.Increment(static_cast<double>(by)); };
+  iteration_tokens_.Observe(static_cast<double>(step.prefill_tokens + step.decode_tokens));
+  count(preemptions_, step.preemptions);
+  count(cache_queries_, step.cache_query_tokens);
+  count(cache_hits_, step.cache_hit_tokens);
+  count(draft_tokens_, step.draft_tokens);
+  count(draft_tokens_accepted_, step.draft_tokens_accepted);
 }
 
 void WorkerMetrics::count_prompt(int64_t prompt_tokens) {

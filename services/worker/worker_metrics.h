@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/engine.h"
 #include "mesh/metrics.h"
 
 namespace bellwether::worker {
@@ -21,8 +22,8 @@ class WorkerMetrics {
   WorkerMetrics(prometheus::Registry& registry, const std::string& model_name, int64_t context_tokens_max);
 
   void set_load(int64_t requests_running, int64_t requests_waiting, double kv_cache_usage);  // usage: 0 to 1
-  void count_step(int64_t tokens);                                                           // prefilled and decoded
-  void count_prompt(int64_t prompt_tokens);                                                  // when it has been read
+  void count_step(const engine::StepReport& step);
+  void count_prompt(int64_t prompt_tokens);  // when it has been read
   void count_generated(int64_t tokens);
   void observe_first_token(double seconds_since_arrival);
   void observe_tokens_after(double seconds_since_last, int64_t tokens);  // tokens that came together
@@ -44,6 +45,11 @@ class WorkerMetrics {
   prometheus::Counter& finished_length_;
   prometheus::Counter& finished_abort_;
   prometheus::Counter& finished_error_;
+  prometheus::Counter& preemptions_;
+  prometheus::Counter& cache_queries_;
+  prometheus::Counter& cache_hits_;
+  prometheus::Counter& draft_tokens_;
+  prometheus::Counter& draft_tokens_accepted_;
   prometheus::Counter& publish_failures_;
   prometheus::Histogram& first_token_;
   prometheus::Histogram& inter_token_;

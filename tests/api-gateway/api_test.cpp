@@ -59,7 +59,8 @@ TEST_F(ApiTest, ChatWithoutStream) {
   const v1::GenerateRequest request = script_->requests.wait();
   EXPECT_EQ(std::vector<uint32_t>(request.prompt_ids().begin(), request.prompt_ids().end()),
             encode("<｜begin▁of▁sentence｜><｜User｜>Hello<｜Assistant｜><think>\n"));
-  EXPECT_EQ(request.sampling().seed(), 5U);
+  ASSERT_EQ(request.choices_size(), 1);
+  EXPECT_EQ(request.choices(0).seed(), 5U);
   EXPECT_EQ(request.max_tokens(), 50U);
   const auto ids = with_end(encode("I wonder.\n</think>\n\nHello to you."));
   script_->send("head-1", request, 0, ids, kStop);
@@ -106,6 +107,95 @@ TEST_F(ApiTest, ChatStreamEventByEvent) {
   EXPECT_TRUE(usage.at("choices").as_array().empty());
   EXPECT_EQ(usage.at("usage").at("completion_tokens"), index + 1);
   expect_done(*call);
+}
+
+TEST_F(ApiTest, ChoicesOfOneRequestInOneReply) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":"x","n":3,"seed":7,"max_tokens":20})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  ASSERT_EQ(request.choices_size(), 3);
+  EXPECT_EQ(request.choices(2).index(), 2U);
+  EXPECT_EQ(request.choices(2).seed(), 9U);
+  const auto send = [&](uint32_t choice, uint32_t index, const std::vector<uint32_t>& ids, v1::FinishReason finish) {
+    script_->send("head-1", request, index, ids, finish, 1, 1, choice);
+  };
+  const auto one = encode("one");
+  send(2, 0, with_end(encode("three")), kStop);
+  send(0, 0, one, kMore);
+  send(1, 0, encode("two"), v1::FINISH_REASON_LENGTH);
+  send(5, 0, encode("of nobody"), kStop);
+  send(0, static_cast<uint32_t>(one.size()), {1}, kStop);
+  const json::value reply = call->json();
+  ASSERT_EQ(reply.at("choices").as_array().size(), 3U);
+  for (const auto& [index, text, finish] :
+       {std::tuple{0, "one", "stop"}, std::tuple{1, "two", "length"}, std::tuple{2, "three", "stop"}}) {
+    const json::value& choice = reply.at("choices").at(static_cast<size_t>(index));
+    EXPECT_EQ(choice.at("index"), index);
+    EXPECT_EQ(choice.at("text").as_string(), text);
+    EXPECT_EQ(choice.at("finish_reason").as_string(), finish);
+  }
+  EXPECT_EQ(reply.at("usage").at("prompt_tokens"), request.prompt_ids_size());
+  EXPECT_EQ(reply.at("usage").at("completion_tokens"), 2 + one.size() + encode("two").size() + encode("three").size());
+  EXPECT_EQ(reply.at("usage").at("prompt_tokens_details").at("cached_tokens"), 5) << "the least of the choices";
+}
+
+TEST_F(ApiTest, ChoicesOfOneRequestInOneStream) {
+  start_with_head();
+  auto call = chat(R"(,"n":2,"stream":true)");
+  const v1::GenerateRequest request = script_->requests.wait();
+  for (const int index : {0, 1}) {
+    const json::value first = next_chunk(*call);
+    EXPECT_EQ(first.at("choices").at(0).at("index"), index);
+    EXPECT_EQ(first.at("choices").at(0).at("delta").at("role").as_string(), "assistant");
+  }
+  script_->send("head-1", request, 0, with_end(encode("Hm\n</think>\n\nYes")), kStop, 1, 1, 1);
+  const json::value chunk = next_chunk(*call);
+  EXPECT_EQ(chunk.at("choices").at(0).at("index"), 1);
+  EXPECT_EQ(chunk.at("choices").at(0).at("delta").at("content").as_string(), "Yes");
+  const json::value end = next_chunk(*call);
+  EXPECT_EQ(end.at("choices").at(0).at("index"), 1);
+  EXPECT_EQ(end.at("choices").at(0).at("finish_reason").as_string(), "stop");
+  script_->send("head-1", request, 0, with_end(encode("Hm\n</think>\n\nNo")), kStop);
+  EXPECT_EQ(next_chunk(*call).at("choices").at(0).at("index"), 0);
+  EXPECT_EQ(next_chunk(*call).at("choices").at(0).at("finish_reason").as_string(), "stop");
+  expect_done(*call);
+}
+
+TEST_F(ApiTest, AStopStringEndsItsChoiceOnly) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":"x","n":2,"stop":"two"})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  script_->send("head-1", request, 0, encode("one two three"), kMore, 1, 1, 1);
+  const auto [replica, cancel] = script_->cancels.wait();
+  EXPECT_EQ(replica, "head-1");
+  EXPECT_EQ(cancel.request_id(), request.request_id());
+  EXPECT_EQ(std::vector<uint32_t>(cancel.choices().begin(), cancel.choices().end()), std::vector<uint32_t>{1});
+  script_->send("head-1", request, 0, with_end(encode("four")), kStop);
+  const json::value reply = call->json();
+  EXPECT_EQ(reply.at("choices").at(0).at("text").as_string(), "four");
+  EXPECT_EQ(reply.at("choices").at(1).at("text").as_string(), "one ");
+  EXPECT_EQ(script_->cancels.size(), 0U);
+}
+
+TEST_F(ApiTest, LogprobsOfThePrompt) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":[0,5,7],"prompt_logprobs":1})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_EQ(request.prompt_logprobs(), 1U);
+  script_->send_prompt_logprobs("head-1", request, 1, {5});
+  script_->send_prompt_logprobs("head-1", request, 2, {7});
+  script_->send("head-1", request, 0, encode("one"), v1::FINISH_REASON_LENGTH);
+  const json::value logprobs = call->json().at("choices").at(0).at("prompt_logprobs");
+  ASSERT_EQ(logprobs.as_array().size(), 3U);
+  EXPECT_TRUE(logprobs.at(0).is_null());
+  EXPECT_EQ(logprobs.at(2).at("7").at("rank"), 1);
+
+  auto incomplete = post("/v1/completions", R"({"model":"nano","prompt":[0,5,7],"prompt_logprobs":1})");
+  const v1::GenerateRequest second = script_->requests.wait();
+  script_->send_prompt_logprobs("head-1", second, 2, {7});
+  script_->send("head-1", second, 0, encode("one"), v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(incomplete->status(), 500U);
+  EXPECT_THAT(error_message(*incomplete), HasSubstr("were lost"));
 }
 
 TEST_F(ApiTest, TokensThatOvertakeTheAnswerOfTheScheduler) {

@@ -158,7 +158,9 @@ TEST_F(GenerateRequestTest, DefaultsOfTheModelFillWhatTheClientLeavesOut) {
   EXPECT_FLOAT_EQ(request.sampling().temperature(), 0.6F);
   EXPECT_FLOAT_EQ(request.sampling().top_p(), 0.95F);
   EXPECT_EQ(request.sampling().top_k(), 0U);
-  EXPECT_EQ(request.sampling().seed(), 99U);
+  EXPECT_EQ(request.sampling().repetition_penalty(), 1);
+  ASSERT_EQ(request.choices_size(), 1);
+  EXPECT_EQ(request.choices(0).seed(), 99U);
   EXPECT_EQ(request.max_tokens(), 17U);
   EXPECT_EQ(request.attempt(), 1U);
   EXPECT_THAT(request.stop_ids(), ElementsAre(1U));
@@ -175,12 +177,30 @@ TEST_F(GenerateRequestTest, TheClientsWordsCount) {
                                             .stop_token_ids = {8},
                                             .ignore_eos = true,
                                             .logprobs = true,
-                                            .top_logprobs = 2},
+                                            .top_logprobs = 2,
+                                            .min_p = 0.25,
+                                            .repetition_penalty = 1.5,
+                                            .presence_penalty = -1,
+                                            .frequency_penalty = 0.5,
+                                            .logit_bias = {{9, -2}},
+                                            .min_tokens = 2,
+                                            .prompt_logprobs = 1,
+                                            .cache_salt = "tenant"},
                                            {5});
   EXPECT_EQ(request.sampling().temperature(), 0);
   EXPECT_EQ(request.sampling().top_p(), 0.5F);
   EXPECT_EQ(request.sampling().top_k(), 7U);
-  EXPECT_EQ(request.sampling().seed(), 3U);
+  EXPECT_EQ(request.sampling().min_p(), 0.25F);
+  EXPECT_EQ(request.sampling().repetition_penalty(), 1.5F);
+  EXPECT_EQ(request.sampling().presence_penalty(), -1);
+  EXPECT_EQ(request.sampling().frequency_penalty(), 0.5F);
+  ASSERT_EQ(request.sampling().logit_bias_size(), 1);
+  EXPECT_EQ(request.sampling().logit_bias(0).id(), 9U);
+  EXPECT_EQ(request.sampling().logit_bias(0).bias(), -2);
+  EXPECT_EQ(request.choices(0).seed(), 3U);
+  EXPECT_EQ(request.min_tokens(), 2U);
+  EXPECT_EQ(request.prompt_logprobs(), 1U);
+  EXPECT_EQ(request.cache_salt(), "tenant");
   EXPECT_EQ(request.sampling().top_logprobs(), 2U);
   EXPECT_TRUE(request.sampling().logprobs());
   EXPECT_EQ(request.max_tokens(), 4U);
@@ -206,6 +226,22 @@ TEST_F(GenerateRequestTest, PromptsThatDoNotFitAreRefusedWithNumbers) {
 
 TEST_F(GenerateRequestTest, IdsThatTheModelDoesNotHaveAreRefused) {
   EXPECT_THAT(failure_of_call([] { (void)make({}, {1, 2048}); }).message, HasSubstr("`prompt[1]` is 2048"));
+}
+
+TEST_F(GenerateRequestTest, ChoicesHaveSeedsThatCountUp) {
+  const v1::GenerateRequest request = make({.seed = UINT64_MAX, .choices = 3}, {5});
+  ASSERT_EQ(request.choices_size(), 3);
+  EXPECT_EQ(request.choices(0).seed(), UINT64_MAX);
+  EXPECT_EQ(request.choices(2).seed(), 1U);
+  EXPECT_EQ(request.choices(2).index(), 2U);
+}
+
+TEST_F(GenerateRequestTest, ParametersThatDoNotFitTheModelAreRefusedByName) {
+  const Failure bias = failure_of_call([] { (void)make({.logit_bias = {{2048, 1}}}, {5}); });
+  EXPECT_EQ(bias.status, 400U);
+  EXPECT_EQ(bias.param, "logit_bias");
+  EXPECT_EQ(failure_of_call([] { (void)make({.max_tokens = 3, .min_tokens = 4}, {5}); }).param, "min_tokens");
+  EXPECT_EQ(make({.max_tokens = 100, .min_tokens = 50}, {5}).min_tokens(), 19U) << "the context ends before";
 }
 
 TEST_F(GenerateRequestTest, PlainPromptsBeginWithBeginOfSentenceOnce) {
@@ -247,15 +283,15 @@ const ReplyHead kHead{"req-1", 1700000000, "na\"no"};
 
 TEST(ChatReplies, ChunksAreWhatOpenAiSends) {
   ChatReply reply(kHead, true, false);
-  const json::value first = json::parse(reply.first_chunk());
+  const json::value first = json::parse(reply.first_chunk(0));
   EXPECT_EQ(first, json::parse(R"({"id":"chatcmpl-req-1","object":"chat.completion.chunk","created":1700000000,
       "model":"na\"no","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,
       "finish_reason":null}],"usage":null})"));
-  const json::value reasoning = json::parse(reply.chunk({{.reasoning = "Hm"}, {}}));
+  const json::value reasoning = json::parse(reply.chunk({.output = {.reasoning = "Hm"}}));
   EXPECT_EQ(reasoning.at("choices").at(0).at("delta"), json::parse(R"({"reasoning_content":"Hm","reasoning":"Hm"})"));
-  const json::value content = json::parse(reply.chunk({{.content = "Yes\n"}, {}}));
+  const json::value content = json::parse(reply.chunk({.output = {.content = "Yes\n"}}));
   EXPECT_EQ(content.at("choices").at(0).at("delta"), json::parse(R"({"content":"Yes\n"})"));
-  EXPECT_EQ(json::parse(reply.last_chunk(ReplyEnd::kLength)).at("choices"),
+  EXPECT_EQ(json::parse(reply.last_chunk(0, ReplyEnd::kLength)).at("choices"),
             json::parse(R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}])"));
   const json::value usage = json::parse(reply.usage_chunk({3, 4, 2}));
   EXPECT_EQ(usage.at("choices"), json::array());
@@ -265,13 +301,13 @@ TEST(ChatReplies, ChunksAreWhatOpenAiSends) {
 
 TEST(ChatReplies, WithoutUsageChunksDoNotSpeakOfIt) {
   ChatReply reply(kHead, false, false);
-  EXPECT_FALSE(json::parse(reply.first_chunk()).as_object().contains("usage"));
+  EXPECT_FALSE(json::parse(reply.first_chunk(0)).as_object().contains("usage"));
 }
 
 TEST(ChatReplies, ToolCallsAreNumberedThroughTheStream) {
   ChatReply reply(kHead, false, false);
-  const json::value one = json::parse(reply.chunk({{.tool_calls = {{"c1", "f", "{}"}}}, {}}));
-  const json::value two = json::parse(reply.chunk({{.tool_calls = {{"c2", "g", "{}"}}}, {}}));
+  const json::value one = json::parse(reply.chunk({.output = {.tool_calls = {{"c1", "f", "{}"}}}}));
+  const json::value two = json::parse(reply.chunk({.output = {.tool_calls = {{"c2", "g", "{}"}}}}));
   EXPECT_EQ(one.at("choices").at(0).at("delta"), json::parse(R"({"tool_calls":[{"index":0,"id":"c1",
       "type":"function","function":{"name":"f","arguments":"{}"}}]})"));
   EXPECT_EQ(two.at("choices").at(0).at("delta").at("tool_calls").at(0).at("index"), 1);
@@ -280,13 +316,16 @@ TEST(ChatReplies, ToolCallsAreNumberedThroughTheStream) {
 TEST(ChatReplies, Whole) {
   ChatReply reply(kHead, false, false);
   const json::value whole =
-      json::parse(reply.whole({{.reasoning = "Hm", .content = "Yes"}, {}}, ReplyEnd::kStop, {3, 4, {}}));
+      json::parse(reply.whole({{.output = {.reasoning = "Hm", .content = "Yes"}, .end = ReplyEnd::kStop}}, {3, 4, {}}));
   EXPECT_EQ(whole, json::parse(R"({"id":"chatcmpl-req-1","object":"chat.completion","created":1700000000,
       "model":"na\"no","choices":[{"index":0,"message":{"role":"assistant","content":"Yes","reasoning_content":"Hm",
       "reasoning":"Hm"},"logprobs":null,"finish_reason":"stop"}],
       "usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}})"));
   const auto message = [&](OutputDelta output) {
-    return json::parse(reply.whole({std::move(output), {}}, ReplyEnd::kStop, {})).at("choices").at(0).at("message");
+    return json::parse(reply.whole({{.output = std::move(output), .end = ReplyEnd::kStop}}, {}))
+        .at("choices")
+        .at(0)
+        .at("message");
   };
   EXPECT_TRUE(message({.reasoning = "only"}).at("content").is_null());
   EXPECT_EQ(message({}).at("content").as_string(), "");
@@ -294,11 +333,12 @@ TEST(ChatReplies, Whole) {
   EXPECT_TRUE(message({.tool_calls = {{"c1", "f", "{}"}}}).at("content").is_null());
 }
 
-const std::vector<TokenLogprobs> kLogprobs = {{{"\xC3", -0.5}, {{"\xC3", -0.5}, {"a", -1}}}, {{"b", -2}, {}}};
+const std::vector<TokenLogprobs> kLogprobs = {{{5, "\xC3", -0.5}, {{5, "\xC3", -0.5}, {6, "a", -1}}},
+                                              {{7, "b", -2}, {}}};
 
 TEST(ChatReplies, Logprobs) {
   ChatReply reply(kHead, false, true);
-  const json::value chunk = json::parse(reply.chunk({{.content = "x"}, kLogprobs}));
+  const json::value chunk = json::parse(reply.chunk({.output = {.content = "x"}, .logprobs = kLogprobs}));
   const json::value& content = chunk.at("choices").at(0).at("logprobs").at("content");
   EXPECT_EQ(content.at(0).at("token").as_string(), "\xEF\xBF\xBD");
   EXPECT_EQ(content.at(0).at("bytes"), (json::array{0xC3}));
@@ -307,17 +347,61 @@ TEST(ChatReplies, Logprobs) {
 }
 
 TEST(CompletionReplies, ChunksAndWhole) {
-  CompletionReply reply(kHead, false, true);
-  EXPECT_EQ(reply.first_chunk(), "");
-  const json::value chunk = json::parse(reply.chunk({{.content = "xb"}, kLogprobs}));
+  CompletionReply reply(kHead, false, true, false);
+  EXPECT_EQ(reply.first_chunk(0), "");
+  const json::value chunk = json::parse(reply.chunk({.output = {.content = "xb"}, .logprobs = kLogprobs}));
   EXPECT_EQ(chunk.at("object").as_string(), "text_completion");
   EXPECT_EQ(chunk.at("choices").at(0).at("text").as_string(), "xb");
   EXPECT_EQ(chunk.at("choices").at(0).at("logprobs").at("text_offset"), (json::array{0, 1}));
   EXPECT_EQ(chunk.at("choices").at(0).at("logprobs").at("tokens").at(1).as_string(), "b");
-  const json::value whole = json::parse(reply.whole({{.content = "xb"}, {}}, ReplyEnd::kLength, {1, 2, 0}));
+  const json::value whole =
+      json::parse(reply.whole({{.output = {.content = "xb"}, .end = ReplyEnd::kLength}}, {1, 2, 0}));
   EXPECT_EQ(whole.at("id").as_string(), "cmpl-req-1");
   EXPECT_EQ(whole.at("choices").at(0).at("finish_reason").as_string(), "length");
   EXPECT_EQ(whole.at("usage").at("prompt_tokens_details").at("cached_tokens"), 0);
+  EXPECT_FALSE(whole.at("choices").at(0).as_object().contains("prompt_logprobs"));
+}
+
+TEST(CompletionReplies, PromptLogprobsHaveVllmsShape) {
+  CompletionReply reply(kHead, false, false, true);
+  const json::value whole =
+      json::parse(reply.whole({{.end = ReplyEnd::kLength, .prompt_logprobs = kLogprobs}}, {3, 1, 0}));
+  EXPECT_EQ(whole.at("choices").at(0).at("prompt_logprobs"), json::parse(R"([null,
+      {"5":{"logprob":-0.5,"rank":1,"decoded_token":"\ufffd"},"6":{"logprob":-1.0,"rank":2,"decoded_token":"a"}},
+      {"7":{"logprob":-2.0,"rank":null,"decoded_token":"b"}}])"));
+}
+
+TEST(Replies, EachChoiceHasItsOwnIndexAndCounts) {
+  ChatReply chat(kHead, false, false);
+  EXPECT_EQ(json::parse(chat.first_chunk(2)).at("choices").at(0).at("index"), 2);
+  EXPECT_EQ(json::parse(chat.last_chunk(2, ReplyEnd::kStop)).at("choices").at(0).at("index"), 2);
+  const auto call_index = [&](uint32_t choice) {
+    const json::value chunk = json::parse(chat.chunk({.output = {.tool_calls = {{"c", "f", "{}"}}}, .choice = choice}));
+    EXPECT_EQ(chunk.at("choices").at(0).at("index"), choice);
+    return chunk.at("choices").at(0).at("delta").at("tool_calls").at(0).at("index").as_int64();
+  };
+  EXPECT_EQ(call_index(0), 0);
+  EXPECT_EQ(call_index(1), 0);
+  EXPECT_EQ(call_index(0), 1);
+  const json::value whole =
+      json::parse(chat.whole({{.output = {.content = "a"}, .end = ReplyEnd::kStop},
+                              {.output = {.content = "b"}, .choice = 1, .end = ReplyEnd::kLength}},
+                             {}));
+  EXPECT_EQ(whole.at("choices").at(1).at("index"), 1);
+  EXPECT_EQ(whole.at("choices").at(1).at("message").at("content"), "b");
+  EXPECT_EQ(whole.at("choices").at(1).at("finish_reason"), "length");
+
+  CompletionReply text(kHead, false, true, false);
+  const auto offsets = [&](uint32_t choice) {
+    return json::parse(text.chunk({.logprobs = kLogprobs, .choice = choice}))
+        .at("choices")
+        .at(0)
+        .at("logprobs")
+        .at("text_offset");
+  };
+  EXPECT_EQ(offsets(0), (json::array{0, 1}));
+  EXPECT_EQ(offsets(1), (json::array{0, 1}));
+  EXPECT_EQ(offsets(0), (json::array{2, 3}));
 }
 
 }  // namespace

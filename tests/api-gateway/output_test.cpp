@@ -88,6 +88,32 @@ TEST(TokenOrder, LogprobsAreCutWithTheirTokens) {
   EXPECT_EQ(piece.top_logprobs[3].id(), 111U);
 }
 
+TEST(TokenOrder, LogprobsOfThePromptCountOnceAndNeverWait) {
+  const auto prompt_event = [](uint32_t first_index, uint32_t count) {
+    v1::TokenEvent made;
+    made.set_prompt_first_index(first_index);
+    for (uint32_t i = 0; i < count; ++i) {
+      made.add_prompt_logprobs()->set_id(first_index + i);
+      made.add_prompt_top_logprobs()->set_id(first_index + i);
+    }
+    return made;
+  };
+  TokenOrder order(false);
+  order.push(prompt_event(1, 2));
+  EXPECT_TRUE(order.ready().empty()) << "no token has come";
+  order.push(prompt_event(1, 2));
+  v1::TokenEvent contradiction = prompt_event(3, 2);
+  contradiction.add_prompt_top_logprobs();
+  order.push(contradiction);
+  order.push(prompt_event(3, 1));
+  order.push(prompt_event(9, 1));  // some are missing before it
+  order.push(event(0, {10}));
+  const TokenPiece piece = order.take();
+  ASSERT_EQ(piece.prompt_logprobs.size(), 3U);
+  EXPECT_EQ(piece.prompt_logprobs[2].id(), 3U);
+  EXPECT_EQ(piece.prompt_top_logprobs.size(), 3U);
+}
+
 TEST(TokenOrder, WhatWaitsIsBounded) {
   TokenOrder order(false);
   for (uint32_t i = 0; i < 2 * TokenOrder::kHeldMax; ++i) order.push(event(1 + i, {i}));

@@ -148,35 +148,46 @@ INSTANTIATE_TEST_SUITE_P(
                 "true or false"},
         BadPart{R"("stream":true,"stream_options":{"continuous_usage_stats":true})",
                 "stream_options.continuous_usage_stats", "not supported"},
+        BadPart{R"("min_p":1.5)", "min_p", "from 0 to 1"}, BadPart{R"("min_p":-1)", "min_p", "from 0 to 1"},
+        BadPart{R"("repetition_penalty":0)", "repetition_penalty", "larger than 0"},
+        BadPart{R"("repetition_penalty":2.5)", "repetition_penalty", "from 0 to 2"},
+        BadPart{R"("presence_penalty":-2.1)", "presence_penalty", "from -2 to 2"},
+        BadPart{R"("frequency_penalty":3)", "frequency_penalty", "from -2 to 2"},
+        BadPart{R"("logit_bias":[1])", "logit_bias", "must be an object"},
+        BadPart{R"("logit_bias":{"x":1})", "logit_bias", "token ids"},
+        BadPart{R"("logit_bias":{"-1":1})", "logit_bias", "token ids"},
+        BadPart{R"("logit_bias":{"1 ":1})", "logit_bias", "token ids"},
+        BadPart{R"("logit_bias":{"4294967296":1})", "logit_bias", "token ids"},
+        BadPart{R"("logit_bias":{"50":101})", "logit_bias.50", "from -100 to 100"},
+        BadPart{R"("min_tokens":-1)", "min_tokens", "from 0"}, BadPart{R"("n":0)", "n", "from 1 to 128"},
+        BadPart{R"("n":129)", "n", "from 1 to 128"}, BadPart{R"("n":1.5)", "n", "whole number"},
+        BadPart{R"("cache_salt":"")", "cache_salt", "must not be empty"},
+        BadPart{R"("cache_salt":7)", "cache_salt", "must be a string"},
         BadPart{R"("ignore_eos":1)", "ignore_eos", "true or false"},
         BadPart{R"("priority":"high")", "priority", "whole number"}));
 
 INSTANTIATE_TEST_SUITE_P(
     NotHonouredYet, BadParameter,
-    ::testing::Values(
-        BadPart{R"("n":2)", "n", "other than 1 is not supported"}, BadPart{R"("best_of":3)", "best_of", "other than 1"},
-        BadPart{R"("frequency_penalty":0.5)", "frequency_penalty", "other than 0"},
-        BadPart{R"("presence_penalty":-1)", "presence_penalty", "other than 0"},
-        BadPart{R"("repetition_penalty":1.1)", "repetition_penalty", "other than 1"},
-        BadPart{R"("min_p":0.1)", "min_p", "other than 0"}, BadPart{R"("min_tokens":3)", "min_tokens", "other than 0"},
-        BadPart{R"("logit_bias":{"50":1})", "logit_bias", "not supported"},
-        BadPart{R"("use_beam_search":true)", "use_beam_search", "other than false"},
-        BadPart{R"("bad_words":["x"])", "bad_words", "not supported"},
-        BadPart{R"("skip_special_tokens":false)", "skip_special_tokens", "other than true"},
-        BadPart{R"("prompt_logprobs":1)", "prompt_logprobs", "not supported"},
-        BadPart{R"("structured_outputs":{"regex":"a"})", "structured_outputs", "not supported"},
-        BadPart{R"("guided_json":{})", "guided_json", "not supported"},
-        BadPart{R"("response_format":{"type":"json_object"})", "response_format", "other than"},
-        BadPart{R"("response_format":"json")", "response_format", "must be an object"},
-        BadPart{R"("response_format":{})", "response_format.type", "is required"},
-        BadPart{R"("functions":[])", "functions", "not supported"}, BadPart{R"("audio":{})", "audio", "not supported"},
-        BadPart{R"("modalities":["text","audio"])", "modalities", "other than"},
-        BadPart{R"("reasoning_effort":"high")", "reasoning_effort", "not supported"},
-        BadPart{R"("include_reasoning":false)", "include_reasoning", "other than true"},
-        BadPart{R"("chat_template":"x")", "chat_template", "not supported"},
-        BadPart{R"("chat_template_kwargs":{"enable_thinking":false})", "chat_template_kwargs", "not supported"},
-        BadPart{R"("continue_final_message":true)", "continue_final_message", "other than false"},
-        BadPart{R"("echo":true)", "echo", "other than false"}));
+    ::testing::Values(BadPart{R"("best_of":3)", "best_of", "other than 1"},
+                      BadPart{R"("use_beam_search":true)", "use_beam_search", "other than false"},
+                      BadPart{R"("bad_words":["x"])", "bad_words", "not supported"},
+                      BadPart{R"("skip_special_tokens":false)", "skip_special_tokens", "other than true"},
+                      BadPart{R"("prompt_logprobs":1)", "prompt_logprobs", "not supported"},
+                      BadPart{R"("structured_outputs":{"regex":"a"})", "structured_outputs", "not supported"},
+                      BadPart{R"("guided_json":{})", "guided_json", "not supported"},
+                      BadPart{R"("response_format":{"type":"json_object"})", "response_format", "other than"},
+                      BadPart{R"("response_format":"json")", "response_format", "must be an object"},
+                      BadPart{R"("response_format":{})", "response_format.type", "is required"},
+                      BadPart{R"("functions":[])", "functions", "not supported"},
+                      BadPart{R"("audio":{})", "audio", "not supported"},
+                      BadPart{R"("modalities":["text","audio"])", "modalities", "other than"},
+                      BadPart{R"("reasoning_effort":"high")", "reasoning_effort", "not supported"},
+                      BadPart{R"("include_reasoning":false)", "include_reasoning", "other than true"},
+                      BadPart{R"("chat_template":"x")", "chat_template", "not supported"},
+                      BadPart{R"("chat_template_kwargs":{"enable_thinking":false})", "chat_template_kwargs",
+                              "not supported"},
+                      BadPart{R"("continue_final_message":true)", "continue_final_message", "other than false"},
+                      BadPart{R"("echo":true)", "echo", "other than false"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Tools, BadParameter,
@@ -209,7 +220,8 @@ TEST(ChatRequest, EverythingThatIsHonouredIsRead) {
   const ChatRequest request = parse_chat(chat_body(
       R"("temperature":0.5,"top_p":0.9,"top_k":-1,"seed":-3,"max_tokens":10,"max_completion_tokens":20,
          "stop":["a","bb"],"stop_token_ids":[4],"ignore_eos":true,"logprobs":true,"top_logprobs":2,"priority":-1,
-         "stream":true,"stream_options":{"include_usage":true},"add_generation_prompt":false)"));
+         "min_p":0.25,"repetition_penalty":1.5,"presence_penalty":-1,"frequency_penalty":0.5,"n":3,"min_tokens":6,
+         "logit_bias":{"50":-100,"7":2.5},"cache_salt":"tenant","stream":true,"stream_options":{"include_usage":true},"add_generation_prompt":false)"));
   const GenerationParameters& parameters = request.parameters;
   EXPECT_EQ(parameters.model, "nano");
   EXPECT_EQ(parameters.temperature, 0.5);
@@ -223,6 +235,14 @@ TEST(ChatRequest, EverythingThatIsHonouredIsRead) {
   EXPECT_TRUE(parameters.logprobs);
   EXPECT_EQ(parameters.top_logprobs, 2U);
   EXPECT_EQ(parameters.priority, -1);
+  EXPECT_EQ(parameters.min_p, 0.25);
+  EXPECT_EQ(parameters.repetition_penalty, 1.5);
+  EXPECT_EQ(parameters.presence_penalty, -1);
+  EXPECT_EQ(parameters.frequency_penalty, 0.5);
+  EXPECT_EQ(parameters.choices, 3U);
+  EXPECT_EQ(parameters.min_tokens, 6U);
+  EXPECT_THAT(parameters.logit_bias, ElementsAre(std::pair(50U, -100.0), std::pair(7U, 2.5)));
+  EXPECT_EQ(parameters.cache_salt, "tenant");
   EXPECT_TRUE(parameters.stream);
   EXPECT_TRUE(parameters.include_usage);
   EXPECT_FALSE(request.conversation.add_generation_prompt);
@@ -290,6 +310,9 @@ INSTANTIATE_TEST_SUITE_P(
                       BadBody{R"({"model":"m","prompt":[1,"x"]})", "prompt[1]", "must be a token id"},
                       BadBody{R"({"model":"m","prompt":"x","logprobs":6})", "logprobs", "from 0 to 5"},
                       BadBody{R"({"model":"m","prompt":"x","logprobs":true})", "logprobs", "whole number"},
+                      BadBody{R"({"model":"m","prompt":"x","prompt_logprobs":21})", "prompt_logprobs", "from 0 to 20"},
+                      BadBody{R"({"model":"m","prompt":"x","prompt_logprobs":1,"stream":true})", "prompt_logprobs",
+                              "only allowed when `stream`"},
                       BadBody{R"({"model":"m","prompt":"x","suffix":"y"})", "suffix", "not supported"},
                       BadBody{R"({"model":"m","prompt":"x","echo":true})", "echo", "other than false"},
                       BadBody{R"({"model":"m","prompt":"x","max_tokens":0})", "max_tokens", "from 1"}));
@@ -313,6 +336,8 @@ TEST(CompletionRequest, TooManyIds) {
 
 TEST(CompletionRequest, Defaults) {
   const CompletionRequest request = parse_completion(R"({"model":"m","prompt":"x","logprobs":0})");
+  EXPECT_EQ(request.parameters.prompt_logprobs, std::nullopt);
+  EXPECT_EQ(request.parameters.choices, 1U);
   EXPECT_EQ(request.parameters.max_tokens, 16U);
   EXPECT_TRUE(request.parameters.logprobs);
   EXPECT_EQ(request.parameters.top_logprobs, 0U);

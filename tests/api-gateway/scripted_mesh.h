@@ -142,7 +142,7 @@ class ScriptedMesh {
   // Sends what a head would: `ids` from `first_index` on.
   void send(const std::string& replica_id, const v1::GenerateRequest& request, uint32_t first_index,
             const std::vector<uint32_t>& ids, v1::FinishReason finish = v1::FINISH_REASON_UNSPECIFIED,
-            uint64_t epoch = 1, uint32_t attempt = 1) {
+            uint64_t epoch = 1, uint32_t attempt = 1, uint32_t choice = 0) {
     v1::TokenBatch batch;
     batch.set_replica_id(replica_id);
     batch.set_epoch(epoch);
@@ -150,6 +150,7 @@ class ScriptedMesh {
     event.set_request_id(request.request_id());
     event.set_attempt(attempt);
     event.set_first_index(first_index);
+    event.set_choice(choice);
     event.mutable_ids()->Add(ids.begin(), ids.end());
     if (request.sampling().logprobs()) {
       for (const uint32_t id : ids) {
@@ -160,8 +161,24 @@ class ScriptedMesh {
       }
     }
     event.set_finish_reason(finish);
-    if (finish != v1::FINISH_REASON_UNSPECIFIED) event.mutable_usage()->set_cached_prompt_tokens(5);
+    if (finish != v1::FINISH_REASON_UNSPECIFIED) event.mutable_usage()->set_cached_prompt_tokens(5 + choice);
     if (finish == v1::FINISH_REASON_ERROR) event.set_error("the script says so");
+    bus_.publish(mesh::subjects::gateway_tokens(request.gateway_id()), batch);
+  }
+
+  void send_prompt_logprobs(const std::string& replica_id, const v1::GenerateRequest& request, uint32_t first_index,
+                            const std::vector<uint32_t>& ids) {
+    v1::TokenBatch batch;
+    batch.set_replica_id(replica_id);
+    batch.set_epoch(1);
+    v1::TokenEvent& event = *batch.add_events();
+    event.set_request_id(request.request_id());
+    event.set_attempt(1);
+    event.set_prompt_first_index(first_index);
+    for (const uint32_t id : ids) {
+      event.add_prompt_logprobs()->set_id(id);
+      event.add_prompt_top_logprobs()->set_id(id);
+    }
     bus_.publish(mesh::subjects::gateway_tokens(request.gateway_id()), batch);
   }
 

@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -53,6 +55,11 @@ class LocalSupervisorTest : public ::testing::Test {
     std::vector<std::string> ids;
     for (const auto& member : supervisor.members()) ids.push_back(member.replica_id);
     return ids;
+  }
+
+  static std::string text_of(const std::string& file) {
+    std::ifstream in(file);
+    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   }
 
   void stop(LocalSupervisor& supervisor) {
@@ -136,6 +143,48 @@ TEST_F(LocalSupervisorTest, KillsAHungWorker) {
   EXPECT_TRUE(set.collect_ended().empty());
   set.hung(ids(set)[0]);
   until([&] { return !set.collect_ended().empty(); });
+}
+
+TEST_F(LocalSupervisorTest, AReplicaOfSeveralRanksIsAProcessForEach) {
+  LocalSupervisorOptions options;
+  // Each writes down its arguments, and for its head that it was told to stop.
+  options.command = {"/bin/sh", "-c", "echo \"$@\"; trap 'exit 0' TERM; while :; do sleep 0.02; done", "sh"};
+  options.ranks = 2;
+  options.log_folder = folder_;
+  LocalSupervisor set = supervisor(options);
+  set.scale_to(1);
+  const std::string id = ids(set).at(0);
+  std::string head;
+  std::string follower;
+  until([&] {
+    head = text_of(folder_ + "/" + id + "-rank-0.log");
+    follower = text_of(folder_ + "/" + id + "-rank-1.log");
+    return head.ends_with('\n') && follower.ends_with('\n');
+  });
+  const std::string at = "--grpc 127.0.0.1:";
+  ASSERT_NE(head.find(at), std::string::npos) << head;
+  const std::string port = head.substr(head.find(at) + at.size(), 5);
+  EXPECT_EQ(head, "--replica-id " + id + " " + at + port + " --ranks 2 --rank 0\n");
+  EXPECT_EQ(follower, "--replica-id " + id + " " + at + "0 --ranks 2 --rank 1 --head 127.0.0.1:" + port + "\n");
+  stop(set);
+  EXPECT_TRUE(set.members().empty());
+}
+
+TEST_F(LocalSupervisorTest, ADeadRankIsTheEndOfItsReplica) {
+  LocalSupervisorOptions options;
+  options.command = {"/bin/sh", "-c", "case \"$*\" in *--head*) exit 3;; esac; while :; do sleep 0.02; done", "sh"};
+  options.ranks = 3;
+  LocalSupervisor set = supervisor(options);
+  set.scale_to(1);
+  const auto started = ids(set);
+  std::vector<std::string> ended;
+  until([&] { return !(ended = set.collect_ended()).empty(); });
+  EXPECT_EQ(ended, started) << "its head was told to stop";
+  set.scale_to(1);
+  EXPECT_TRUE(set.members().empty()) << "it was one death";
+  now_ += restart_wait(1);
+  set.scale_to(1);
+  EXPECT_EQ(set.members().size(), 1u);
 }
 
 TEST_F(LocalSupervisorTest, StopKillsWhatDoesNotStopInTime) {

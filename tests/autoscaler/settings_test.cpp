@@ -54,13 +54,13 @@ TEST(Settings, NameTheFlagAtFault) {
 
 TEST(Settings, PassTheWorkersArgumentsOn) {
   const auto settings = parse({"--supervise", "--model-name", "nano", "--worker-program", "/bin/worker",
-                               "--worker-argument=--model", "--worker-argument", "/models/nano"});
+                               "--worker-argument=--model", "--worker-argument", "/models/nano", "--worker-ranks", "3"});
   mesh::ServiceSettings common;
   common.nats_url = "nats://127.0.0.1:5";
-  EXPECT_THAT(supervisor_options(settings, common).command,
-              ElementsAre("/bin/worker", "--served-model-name", "nano", "--nats-url", "nats://127.0.0.1:5",
-                          "--log-level", "info", "--log-format", "auto", "--http", "127.0.0.1:0", "--grpc",
-                          "127.0.0.1:0", "--model", "/models/nano"));
+  EXPECT_THAT(
+      supervisor_options(settings, common).command,
+      ElementsAre("/bin/worker", "--served-model-name", "nano", "--nats-url", "nats://127.0.0.1:5", "--log-level",
+                  "info", "--log-format", "auto", "--http", "127.0.0.1:0", "--model", "/models/nano"));
 }
 
 }  // namespace

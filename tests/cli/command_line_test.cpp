@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "cli/suggestion.h"
 #include "mesh/error.h"
+#include "mesh/suggestion.h"
 
 namespace bellwether::cli {
 namespace {
@@ -88,14 +88,14 @@ TEST(CommandLine, AnUnknownCommandIsToldTheNearest) {
 
 TEST(ClosestChoice, TakesTypingMistakesOnly) {
   const std::vector<std::string_view> choices = {"up", "chat", "status"};
-  EXPECT_EQ(closest_choice("chta", choices), "chat");   // two neighbours swapped
-  EXPECT_EQ(closest_choice("chatt", choices), "chat");  // one too many
-  EXPECT_EQ(closest_choice("cat", choices), "chat");    // one missing
-  EXPECT_EQ(closest_choice("pu", choices), "up");
-  EXPECT_EQ(closest_choice("statuses", choices), "status");
-  EXPECT_EQ(closest_choice("xy", choices), std::nullopt);
-  EXPECT_EQ(closest_choice("", choices), std::nullopt);
-  EXPECT_EQ(closest_choice(std::string(1000, 'c'), choices), std::nullopt);
+  EXPECT_EQ(mesh::closest_choice("chta", choices), "chat");   // two neighbours swapped
+  EXPECT_EQ(mesh::closest_choice("chatt", choices), "chat");  // one too many
+  EXPECT_EQ(mesh::closest_choice("cat", choices), "chat");    // one missing
+  EXPECT_EQ(mesh::closest_choice("pu", choices), "up");
+  EXPECT_EQ(mesh::closest_choice("statuses", choices), "status");
+  EXPECT_EQ(mesh::closest_choice("xy", choices), std::nullopt);
+  EXPECT_EQ(mesh::closest_choice("", choices), std::nullopt);
+  EXPECT_EQ(mesh::closest_choice(std::string(1000, 'c'), choices), std::nullopt);
 }
 
 }  // namespace

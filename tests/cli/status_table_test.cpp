@@ -23,8 +23,14 @@ v1::ReplicaState ready_replica() {
   state.mutable_load()->set_running(2);
   state.mutable_load()->set_waiting(1);
   state.mutable_rates()->set_decode_tokens_per_s(1523.6);
-  state.add_ranks()->set_healthy(true);
-  state.add_ranks()->set_healthy(false);
+  v1::RankHealth& head = *state.add_ranks();
+  head.set_host("here");
+  head.set_device("cpu");
+  head.set_healthy(true);
+  head.set_steps(77);
+  v1::RankHealth& follower = *state.add_ranks();
+  follower.set_rank(1);
+  follower.set_host("far\x1b[31maway");
   return state;
 }
 
@@ -37,7 +43,17 @@ TEST(StatusTable, LinesUpItsColumns) {
   EXPECT_EQ(status_table({ready_replica(), loading}),
             "REPLICA      MODEL  PHASE        RANKS  RUNNING  WAITING  KV    TOKENS/S  VERSION  METRICS\n"
             "nano-1       nano   ready        1/2    2        1        1.5%  1524      0.1.0    127.0.0.1:99\n"
-            "a-longer-id  nano   loading 45%  0/0    0        0        0.0%  -         -        -\n");
+            "a-longer-id  nano   loading 45%  0/0    0        0        0.0%  -         -        -\n"
+            "\n"
+            "REPLICA  RANK  HOST         DEVICE  HEALTH  STEPS\n"
+            "nano-1   0     here         cpu     ok      77\n"
+            "nano-1   1     far[31maway  -       lost    0\n");
+}
+
+TEST(StatusTable, HasNoTableOfRanksWhereHeadsAreAlone) {
+  v1::ReplicaState alone = ready_replica();
+  alone.mutable_ranks()->RemoveLast();
+  EXPECT_THAT(status_table({alone}), Not(HasSubstr("RANK ")));
 }
 
 TEST(StatusTable, SaysWhyAReplicaFailed) {

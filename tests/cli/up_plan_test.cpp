@@ -79,6 +79,24 @@ TEST(UpPlan, WorkersShareTheModelAndDifferInTheirLogs) {
   EXPECT_EQ(logs.size(), 3U);
 }
 
+TEST(UpPlan, ARankIsAProcessAndFollowersKnowTheirHead) {
+  PlanOptions options = make_options();
+  options.replicas = 2;
+  options.replicas_max = 2;
+  options.ranks = 2;
+  options.head_ports = {20001, 20002};
+  const auto planned = plan_services(options);
+  EXPECT_THAT(names(planned), ElementsAre("scheduler", "autoscaler", "api-gateway", "worker-1-rank-0",
+                                          "worker-1-rank-1", "worker-2-rank-0", "worker-2-rank-1"));
+  EXPECT_EQ(planned[3].role, Role::kWorker);
+  EXPECT_EQ(planned[4].role, Role::kFollower);
+  EXPECT_THAT(arguments_of(planned, "worker-1-rank-0"),
+              IsSupersetOf({"--ranks=2", "--rank=0", "--grpc=127.0.0.1:20001", "--model=/models/nano"}));
+  EXPECT_THAT(arguments_of(planned, "worker-1-rank-0"), Each(Not(StartsWith("--head"))));
+  EXPECT_THAT(arguments_of(planned, "worker-2-rank-1"),
+              IsSupersetOf({"--ranks=2", "--rank=1", "--head=127.0.0.1:20002", "--grpc=127.0.0.1:0", "--threads=1"}));
+}
+
 TEST(UpPlan, NoReplicaIsAMeshWithoutWorkers) {
   PlanOptions options = make_options();
   options.replicas = 0;
@@ -90,11 +108,12 @@ TEST(UpPlan, TheAutoscalerSupervisesWhenThereIsRoomToScale) {
   PlanOptions options = make_options();
   EXPECT_THAT(arguments_of(plan_services(options), "autoscaler"), Not(Contains("--supervise")));
   options.replicas_max = 4;
+  options.ranks = 2;
   const auto planned = plan_services(options);
   EXPECT_THAT(names(planned), Not(Contains("worker-1"))) << "its workers are its own";
   EXPECT_THAT(arguments_of(planned, "autoscaler"),
               IsSupersetOf({"--supervise", "--min-replicas=1", "--max-replicas=4", "--worker-program=/b/worker",
-                            "--worker-log-folder=/logs", "--worker-argument=--model=/models/nano", "--model-name=nano",
+                            "--worker-log-folder=/logs", "--worker-ranks=2", "--worker-argument=--model=/models/nano", "--model-name=nano",
                             "--worker-argument=--shutdown-grace-ms=30000"}));
 }
 
@@ -123,10 +142,12 @@ TEST(StopStages, CoverEveryRoleOnceGatewayFirstBusLast) {
   for (const auto& stage : stages) {
     for (const Role role : stage) ++seen[role];
   }
-  EXPECT_EQ(seen.size(), 5U);
+  EXPECT_EQ(seen.size(), 6U);
   for (const auto& [role, count] : seen) EXPECT_EQ(count, 1);
   EXPECT_THAT(stages.front(), ElementsAre(Role::kGateway));
   EXPECT_THAT(stages.back(), ElementsAre(Role::kNats));
+  EXPECT_THAT(stages[1], ElementsAre(Role::kWorker)) << "heads finish with their followers";
+  EXPECT_THAT(stages[2], ElementsAre(Role::kFollower));
 }
 
 TEST(ThreadsPerWorker, ShareTheCpus) {

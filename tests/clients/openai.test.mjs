@@ -74,6 +74,22 @@ test('a streamed chat completion equals the other', limits, async () => {
   assertUsage(usages[0]);
 });
 
+test('several choices, whole and streamed', limits, async () => {
+  const request = { model: MODEL, temperature: 1.2, seed: 5, n: 2, max_tokens: 30, messages: STORY };
+  const whole = await client.chat.completions.create(request);
+  assert.deepEqual(whole.choices.map((choice) => choice.index), [0, 1]);
+  const texts = ['', ''];
+  const stream = await client.chat.completions.create({ ...request, stream: true });
+  for await (const chunk of stream) {
+    for (const { index, delta } of chunk.choices) {
+      texts[index] += (delta.reasoning_content ?? '') + (delta.content ?? '');
+    }
+  }
+  const text = ({ message }) => (message.reasoning_content ?? '') + (message.content ?? '');
+  assert.deepEqual(texts, whole.choices.map(text));
+  assert.notEqual(texts[0], texts[1]);
+});
+
 test('a completion', limits, async () => {
   const completion = await client.completions.create({
     model: MODEL,

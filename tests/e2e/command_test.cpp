@@ -42,8 +42,8 @@ TEST(StatusCommand, ShowsTheReplica) {
   const boost::json::value& replica = replicas.at(0);
   EXPECT_EQ(replica.at("model"), kModel);
   EXPECT_EQ(replica.at("phase"), "ready");
-  EXPECT_EQ(replica.at("ranks_healthy"), 1);
-  EXPECT_EQ(replica.at("ranks_total"), 1);
+  EXPECT_EQ(replica.at("ranks_healthy"), 2);
+  EXPECT_EQ(replica.at("ranks_total"), 2);
   EXPECT_GT(replica.at("kv_blocks_total").to_number<int>(), 0);
 }
 

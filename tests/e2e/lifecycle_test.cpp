@@ -15,6 +15,7 @@
 
 #include <boost/json/value.hpp>
 
+#include "e2e/disturbed_stream.h"
 #include "e2e/http_client.h"
 #include "e2e/mesh_process.h"
 #include "e2e/reference.h"
@@ -23,31 +24,14 @@ namespace bellwether::e2e {
 namespace {
 
 using std::chrono::seconds;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 constexpr int kTokens = 400;
 constexpr int kTokensMax = 7000;  // as long as a context holds: nobody waits for its end
-constexpr int kTokensBefore = 5;  // streamed before something happens to the mesh
 
 std::string chat_url(const MeshProcess& mesh) {
   return mesh.url() + "/v1/chat/completions";
-}
-
-// A long stream during which `disturb` is called once, on the test's own thread.
-template <class Disturb>
-StreamedReply stream_through(const std::string& url, Disturb disturb) {
-  std::promise<void> begun;
-  auto reply = std::async(std::launch::async, [&] {
-    return http_stream(url, endless_request(reference_cases()[0], kTokens), [&](const StreamedReply& so_far) {
-      if (so_far.text_events == kTokensBefore) begun.set_value();
-      return true;
-    });
-  });
-  if (begun.get_future().wait_for(kPatience) == std::future_status::ready) {
-    disturb();
-    EXPECT_NE(reply.wait_for(seconds(0)), std::future_status::ready) << "the stream ended before it could be disturbed";
-  }
-  return reply.get();
 }
 
 void expect_whole(const StreamedReply& reply) {
@@ -65,17 +49,17 @@ bool serves(const MeshProcess& mesh) {
 TEST(Lifecycle, AWorkerToldToStopFinishesItsStreams) {
   MeshProcess mesh;
   const StreamedReply reply =
-      stream_through(chat_url(mesh), [&] { ASSERT_EQ(kill(mesh.pid_of("worker-1"), SIGTERM), 0); });
+      stream_through(chat_url(mesh), kTokens, [&] { ASSERT_EQ(kill(mesh.pid_of("worker-1-rank-0"), SIGTERM), 0); });
   expect_whole(reply);
-  EXPECT_TRUE(mesh.up().wait_for_line("worker-1 ended with status 0", kPatience)) << mesh.up().output();
-  EXPECT_TRUE(mesh.up().wait_for_line("worker-1 was started again", kPatience));
+  EXPECT_TRUE(mesh.up().wait_for_line("worker-1-rank-0 ended with status 0", kPatience)) << mesh.up().output();
+  EXPECT_TRUE(mesh.up().wait_for_line("worker-1-rank-0 was started again", kPatience));
   EXPECT_TRUE(eventually([&] { return serves(mesh); }, kPatience)) << "the new worker takes over";
   EXPECT_EQ(mesh.stop(), 0);
 }
 
 TEST(Lifecycle, AKilledSchedulerIsReplacedAndStreamsGoOn) {
   MeshProcess mesh;
-  const StreamedReply reply = stream_through(chat_url(mesh), [&] {
+  const StreamedReply reply = stream_through(chat_url(mesh), kTokens, [&] {
     ASSERT_EQ(kill(mesh.pid_of("scheduler"), SIGKILL), 0);
     EXPECT_TRUE(mesh.up().wait_for_line("scheduler was ended by signal 9", kPatience));
   });
@@ -114,8 +98,8 @@ TEST(Lifecycle, ARequestNobodyCanServeIs503WithRetryAfter) {
 TEST(Lifecycle, CtrlCFinishesStreamsAndLeavesNothingBehind) {
   MeshProcess mesh;
   const std::vector<pid_t> processes = descendants_of(mesh.up().pid());
-  EXPECT_EQ(processes.size(), 5U) << "nats-server and the four services";
-  const StreamedReply reply = stream_through(chat_url(mesh), [&] { mesh.up().signal(SIGINT); });
+  EXPECT_EQ(processes.size(), 6U) << "nats-server, the four services, the worker with two ranks";
+  const StreamedReply reply = stream_through(chat_url(mesh), kTokens, [&] { mesh.up().signal(SIGINT); });
   expect_whole(reply);
   EXPECT_EQ(mesh.up().wait_for_exit(kPatience), 0) << mesh.up().output();
   EXPECT_TRUE(all_end(processes, seconds(0)));
@@ -183,8 +167,8 @@ TEST(Lifecycle, AModelThatCannotBeLoadedIsTheCauseShown) {
   const std::filesystem::path model = make_test_folder();
   std::ofstream(model / "config.json") << "{\"model_type\": \"unheard-of\"}";
   const std::string output = failed_start({"--http", "127.0.0.1:0", "--model", model.string()}, 1);
-  EXPECT_THAT(output, HasSubstr("worker-1 ended with status"));
-  EXPECT_THAT(output, HasSubstr("worker-1.log"));
+  EXPECT_THAT(output, ContainsRegex("worker-1-rank-[01] ended with status 1"));
+  EXPECT_THAT(output, ContainsRegex("worker-1-rank-[01].log"));
   std::filesystem::remove_all(model);
 }
 

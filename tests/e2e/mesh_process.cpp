@@ -116,11 +116,13 @@ std::optional<int> Program::wait_for_exit(std::chrono::milliseconds timeout) {
   return process_->wait(std::chrono::milliseconds(milliseconds_until(deadline)));
 }
 
-MeshProcess::MeshProcess(const std::vector<std::string>& arguments) : folder_(make_test_folder()) {
+MeshProcess::MeshProcess(const std::vector<std::string>& arguments, std::vector<std::string> environment)
+    : folder_(make_test_folder()) {
   std::vector<std::string> command = {bellwether_program(), "up",           "--http",
                                       "127.0.0.1:0",        "--log-folder", (folder_ / "logs").string()};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  up_ = std::make_unique<Program>(command, std::vector<std::string>{"XDG_RUNTIME_DIR=" + folder_.string()}, folder_);
+  environment.push_back("XDG_RUNTIME_DIR=" + folder_.string());
+  up_ = std::make_unique<Program>(command, environment, folder_);
   const auto line = up_->wait_for_line("ready http://", kReadyTimeMax);
   if (!line) throw std::runtime_error("the mesh is not ready:\n" + up_->output());
   url_ = line->substr(std::string_view("ready ").size());
@@ -143,6 +145,11 @@ pid_t MeshProcess::pid_of(const std::string& service) const {
     if (words >> name >> word >> pid && name == service && word == "pid") return pid;
   }
   throw std::runtime_error("no line of " + service + " in:\n" + up_->output());
+}
+
+std::string MeshProcess::nats_url() const {
+  const size_t begin = up_->output().find("nats://");
+  return up_->output().substr(begin, up_->output().find(' ', begin) - begin);
 }
 
 MeshProcess::Finished MeshProcess::run_command(const std::vector<std::string>& arguments) {

@@ -55,15 +55,16 @@ class Program {
 
 class MeshProcess {
  public:
-  // Started with `bellwether up --http 127.0.0.1:0` and these arguments. Throws std::runtime_error with its output when
-  // it is not ready in time.
-  explicit MeshProcess(const std::vector<std::string>& arguments = {});
+  // Started with `bellwether up --http 127.0.0.1:0` and these arguments; `environment` is set for it and its services
+  // in addition. Throws std::runtime_error with its output when it is not ready in time.
+  explicit MeshProcess(const std::vector<std::string>& arguments = {}, std::vector<std::string> environment = {});
   ~MeshProcess();
 
   [[nodiscard]] const std::string& url() const { return url_; }
+  [[nodiscard]] std::string nats_url() const;
   [[nodiscard]] Program& up() { return *up_; }
 
-  // Of a service as `up` named it when it started it: "worker-1".
+  // Of a service as `up` named it when it started it: "worker-1-rank-0".
   [[nodiscard]] pid_t pid_of(const std::string& service) const;
 
   // Runs `bellwether` with the mesh's environment to its end; throws std::runtime_error when that takes too long.

@@ -22,6 +22,15 @@ namespace {
 
 constexpr int64_t kFusingTargets = HWY_AVX2 | HWY_AVX3 | HWY_NEON;
 
+float dot_in_order(const float* x, const float* w, int64_t count) {
+  std::array<float, 16> sums{};
+  for (int64_t k = 0; k < count; ++k) sums[k % 16] = std::fma(x[k], w[k], sums[k % 16]);
+  for (size_t half = 8; half > 0; half /= 2) {
+    for (size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return sums[0];
+}
+
 class Kernels : public testing::TestWithParam<int64_t> {
  protected:
   void SetUp() override {
@@ -41,6 +50,13 @@ class Kernels : public testing::TestWithParam<int64_t> {
     }
   }
 
+  // The product of `count` columns of x and weights.
+  void expect_dot(float actual, const float* x, const float* weights, int64_t count) const {
+    double magnitude = 0;
+    for (int64_t k = 0; k < count; ++k) magnitude += std::fabs(static_cast<double>(x[k]) * weights[k]);
+    expect_same(actual, dot_in_order(x, weights, count), magnitude);
+  }
+
   std::vector<float> floats(int64_t count) {
     std::vector<float> values(static_cast<size_t>(count));
     for (float& value : values) value = std::normal_distribution<float>()(random_);
@@ -50,7 +66,7 @@ class Kernels : public testing::TestWithParam<int64_t> {
   std::mt19937 random_{7};
 };
 
-// A matrix in one of the formats, at an odd address, and its values.
+// A matrix in one of the formats, aligned to its elements and no more, and its values.
 struct TestMatrix {
   TestMatrix(Matrix::Format format, int64_t rows, int64_t cols, std::mt19937& random) {
     matrix = {.format = format, .rows = rows, .cols = cols, .stride = cols};
@@ -61,8 +77,10 @@ struct TestMatrix {
             std::ldexp(1 + static_cast<float>(random() % 1000) / 1000, static_cast<int>(random() % 8) - 9));
       }
       matrix.scales = scales.data();
+      matrix.scale_stride = blocks;
     }
-    bytes.push_back(std::byte{0});
+    const auto offset = static_cast<size_t>(Matrix::bytes_of(format));
+    bytes.resize(offset);
     for (int64_t i = 0; i < rows * cols; ++i) {
       const float noise = std::normal_distribution<float>()(random);
       if (format == Matrix::Format::kF32) {
@@ -79,7 +97,7 @@ struct TestMatrix {
         values.push_back(weights::float_of_e4m3(code) * scale);
       }
     }
-    matrix.data = bytes.data() + 1;
+    matrix.data = bytes.data() + offset;
   }
 
   template <class T>
@@ -93,15 +111,6 @@ struct TestMatrix {
   std::vector<float> scales;
   std::vector<std::byte> bytes;
 };
-
-float dot_in_order(const float* x, const float* w, int64_t count) {
-  std::array<float, 16> sums{};
-  for (int64_t k = 0; k < count; ++k) sums[k % 16] = std::fma(x[k], w[k], sums[k % 16]);
-  for (size_t half = 8; half > 0; half /= 2) {
-    for (size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
-  }
-  return sums[0];
-}
 
 const std::vector<Matrix::Format> kFormats = {Matrix::Format::kF32, Matrix::Format::kBF16, Matrix::Format::kFP8};
 
@@ -118,13 +127,35 @@ TEST_P(Kernels, DotRows) {
           dot_rows(x.data(), x_stride, rows, w.matrix, begin, end, y.data(), y_stride);
           for (int64_t r = 0; r < rows; ++r) {
             for (int64_t o = begin; o < end; ++o) {
-              const float expected = dot_in_order(x.data() + r * x_stride, w.values.data() + o * cols, cols);
-              expect_same(y[r * y_stride + o - begin], expected, 4 * std::sqrt(cols) * 2);
+              expect_dot(y[r * y_stride + o - begin], x.data() + r * x_stride, w.values.data() + o * cols, cols);
             }
             EXPECT_EQ(y[r * y_stride + end - begin], -7);  // nothing beyond its rows
           }
           if (HasFailure()) FAIL() << "format " << static_cast<int>(format) << " cols " << cols << " rows " << rows;
         }
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, DotRowsOfAPart) {
+  constexpr int64_t kCols = 900;
+  for (const auto format : kFormats) {
+    const TestMatrix w(format, 300, kCols, random_);
+    for (const auto [col, cols] :
+         {std::pair<int64_t, int64_t>{0, 64}, {64, 64}, {112, 32}, {240, 160}, {128, 0}, {192, 640}, {64, 520}}) {
+      for (const int64_t row : {0, 40, 128, 250}) {
+        const Matrix part = w.matrix.part(16, 284, 0, kCols).part(row, 20, col, cols);
+        for (const int64_t rows : {1, 5, 9}) {
+          const auto x = floats(rows * kCols);
+          std::vector<float> y(static_cast<size_t>(rows) * 20, -7);
+          dot_rows(x.data(), kCols, rows, part, 0, 20, y.data(), 20);
+          for (int64_t i = 0; i < rows * 20; ++i) {
+            const float* weights = w.values.data() + (16 + row + i % 20) * kCols + col;
+            expect_dot(y[i], x.data() + i / 20 * kCols, weights, cols);
+          }
+        }
+        if (HasFailure()) FAIL() << "format " << static_cast<int>(format) << " row " << row << " col " << col;
       }
     }
   }
@@ -138,7 +169,33 @@ TEST_P(Kernels, DotRowsOfWideMatrices) {
     std::vector<float> y(5 * 9);
     dot_rows(x.data(), cols, 5, w.matrix, 0, 9, y.data(), 9);
     for (int64_t i = 0; i < 45; ++i) {
-      expect_same(y[i], dot_in_order(x.data() + i / 9 * cols, w.values.data() + i % 9 * cols, cols), 1000);
+      expect_dot(y[i], x.data() + i / 9 * cols, w.values.data() + i % 9 * cols, cols);
+    }
+  }
+}
+
+TEST_P(Kernels, DotRowsDoNotDependOnTheirNeighbours) {
+  constexpr int64_t kRows = 150;
+  constexpr int64_t kOutputs = 134;
+  constexpr int64_t kCols = 600;
+  for (const auto format : kFormats) {
+    const TestMatrix w(format, kOutputs, kCols, random_);
+    const auto x = floats(kRows * kCols);
+    std::vector<float> together(kRows * kOutputs);
+    dot_rows(x.data(), kCols, kRows, w.matrix, 0, kOutputs, together.data(), kOutputs);
+    for (const int64_t rows : {1, 2, 5, 16, 17, 40, 129}) {
+      for (const auto [begin, end] : {std::pair<int64_t, int64_t>{0, 134}, {8, 9}, {24, 72}, {120, 134}}) {
+        for (const int64_t first : {int64_t{0}, kRows - rows}) {
+          std::vector<float> y(static_cast<size_t>(rows * (end - begin)));
+          dot_rows(x.data() + first * kCols, kCols, rows, w.matrix, begin, end, y.data(), end - begin);
+          for (int64_t r = 0; r < rows; ++r) {
+            ASSERT_EQ(std::memcmp(y.data() + r * (end - begin), together.data() + (first + r) * kOutputs + begin,
+                                  static_cast<size_t>(end - begin) * sizeof(float)),
+                      0)
+                << "format " << static_cast<int>(format) << " row " << r << " of " << rows;
+          }
+        }
+      }
     }
   }
 }

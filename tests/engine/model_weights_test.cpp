@@ -8,6 +8,7 @@
 #include <map>
 
 #include "engine/tiny_model.h"
+#include "weights/synthetic.h"
 
 namespace bellwether::engine::cpu {
 namespace {
@@ -28,7 +29,7 @@ class AlteredSource final : public weights::TensorSource {
     if (name != name_) return tensor;
     bytes_.assign(tensor.data.begin(), tensor.data.end());
     alter_(tensor, bytes_);
-    tensor.data = bytes_;
+    tensor.data = std::span(bytes_).last(tensor.data.size());
     return tensor;
   }
   [[nodiscard]] bool has(const std::string& name) const override { return source_->has(name); }
@@ -43,7 +44,7 @@ class AlteredSource final : public weights::TensorSource {
 std::string error_with(const std::string& name, std::function<void(Tensor&, std::vector<std::byte>&)> alter) {
   ThreadPool pool(2);
   try {
-    (void)load_weights(tiny_config(), std::make_unique<AlteredSource>(name, std::move(alter)), pool, {});
+    (void)load_weights(tiny_config(), {}, std::make_unique<AlteredSource>(name, std::move(alter)), pool, {});
   } catch (const WeightsError& error) {
     return error.what();
   }
@@ -77,16 +78,27 @@ TEST(ModelWeights, AFormatThatIsNotComputedIsRefused) {
 TEST(ModelWeights, ProgressRisesToOne) {
   ThreadPool pool(1);
   std::vector<double> seen;
-  (void)load_weights(tiny_config(), weights::make_synthetic_source(true), pool,
+  (void)load_weights(tiny_config(), {}, weights::make_synthetic_source(true), pool,
                      [&](double progress) { seen.push_back(progress); });
   EXPECT_THAT(seen, testing::ElementsAre(0, 0.5, 1));
+}
+
+TEST(ModelWeights, ATensorAtAnOddAddressIsMoved) {
+  const std::string name = "model.embed_tokens.weight";
+  ThreadPool pool(1);
+  const auto add_byte = [](Tensor&, auto& bytes) { bytes.insert(bytes.begin(), std::byte{0}); };
+  const ModelWeights moved = load_weights(tiny_config(), {}, std::make_unique<AlteredSource>(name, add_byte), pool, {});
+  const ModelWeights model = load_weights(tiny_config(), {}, weights::make_synthetic_source(true), pool, {});
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(moved.embedding.data) % 2, 0u);
+  const auto bytes = static_cast<size_t>(model.embedding.rows * model.embedding.cols * 2);
+  EXPECT_EQ(std::memcmp(moved.embedding.data, model.embedding.data, bytes), 0);
 }
 
 TEST(ModelWeights, TiedEmbeddingsAreTheHead) {
   ModelConfig config = tiny_config();
   config.tie_word_embeddings = true;
   ThreadPool pool(1);
-  const ModelWeights model = load_weights(config, weights::make_synthetic_source(true), pool, {});
+  const ModelWeights model = load_weights(config, {}, weights::make_synthetic_source(true), pool, {});
   EXPECT_EQ(model.head.data, model.embedding.data);
 }
 

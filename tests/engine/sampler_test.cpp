@@ -2,13 +2,22 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
+
+#include "engine/logprobs.h"
 
 namespace bellwether::engine {
 namespace {
 
 constexpr int kDraws = 20000;
+
+int32_t sample(std::span<const float> logits, const SamplingParams& params, uint64_t position) {
+  Sampler sampler;
+  return sampler.draw(logits, {.params = params, .position = position});
+}
 
 // Probabilities by which ids of `logits` are drawn, over many positions.
 std::vector<double> shares(const std::vector<float>& logits, SamplingParams params) {
@@ -120,10 +129,183 @@ TEST(Sample, ImpossibleTokensAreNeverDrawn) {
   EXPECT_LT(chi_square(shares({0, impossible, 0}, {.seed = 9}), {0.5, 0, 0.5}), 10.8);
 }
 
+TEST(Sample, MinPDropsTheUnlikely) {
+  const auto logits = logits_of({0.1, 0.4, 0.2, 0.3});
+  EXPECT_LT(chi_square(shares(logits, {.min_p = 0.6F, .seed = 10}), {0, 4.0 / 7, 0, 3.0 / 7}), 10.8);
+  EXPECT_NEAR(shares(logits, {.min_p = 1, .seed = 10})[1], 1, 1e-9);
+  // Of what min_p leaves, the first alone reaches a half.
+  EXPECT_NEAR(shares(logits, {.top_p = 0.5F, .min_p = 0.6F, .seed = 10})[1], 1, 1e-9);
+}
+
+int32_t greedy(const std::vector<float>& logits, const SamplingParams& params, const TokenCounts& counts) {
+  Sampler sampler;
+  return sampler.draw(logits, {.params = params, .counts = &counts});
+}
+
+TEST(Penalties, OfRepetitionDividesOrMultiplies) {
+  const SamplingParams params{.temperature = 0, .repetition_penalty = 2};
+  EXPECT_EQ(greedy({4, 3, 1}, params, {{0, 0}}), 1);          // 2: it is in the prompt
+  EXPECT_EQ(greedy({4, 1.5F, 1}, params, {{0, 3}}), 0);       // still 2, however often it was there
+  EXPECT_EQ(greedy({-1, -1.5F, -3}, params, {{0, 1}}), 1);    // -2
+  EXPECT_EQ(greedy({4, 3, 1}, params, {{0, 0}, {1, 1}}), 0);  // 2 and 1.5
+}
+
+TEST(Penalties, OfPresenceAndFrequencySubtractForTheOutputOnly) {
+  EXPECT_EQ(greedy({4, 3, 1}, {.temperature = 0, .presence_penalty = 1.5F}, {{0, 0}}), 0);
+  EXPECT_EQ(greedy({4, 3, 1}, {.temperature = 0, .presence_penalty = 1.5F}, {{0, 1}}), 1);
+  EXPECT_EQ(greedy({4, 2, 1}, {.temperature = 0, .presence_penalty = 1.5F}, {{0, 9}}), 0);  // once, not nine times
+  EXPECT_EQ(greedy({4, 3, 1}, {.temperature = 0, .frequency_penalty = 0.5F}, {{0, 1}}), 0);
+  EXPECT_EQ(greedy({4, 3, 1}, {.temperature = 0, .frequency_penalty = 0.5F}, {{0, 3}}), 1);
+  EXPECT_EQ(greedy({4, 3, 1}, {.temperature = 0, .frequency_penalty = -1}, {{2, 4}}), 2);
+}
+
+TEST(Penalties, DivideBeforeTheySubtract) {
+  const SamplingParams params{.temperature = 0, .repetition_penalty = 2, .presence_penalty = 1};
+  EXPECT_EQ(greedy({4, 1.2F}, params, {{0, 1}}), 1);  // 4 / 2 - 1, not (4 - 1) / 2
+}
+
+TEST(Masks, BiasBannedAndAllowed) {
+  Sampler sampler;
+  const std::vector<float> logits = {4, 3, 2, 1};
+  const std::vector<int32_t> banned = {0, 1};
+  const std::vector<uint64_t> allowed = {0b1011};
+  const std::vector<uint64_t> only_banned = {0b0001};
+  const std::vector<uint64_t> none = {0};
+  const SamplingParams plain{.temperature = 0};
+  const SamplingParams biased{.temperature = 0, .logit_bias = {{3, 2.5F}, {3, 1}}};
+  EXPECT_EQ(sampler.draw(logits, {.params = biased}), 3);
+  EXPECT_EQ(sampler.draw(logits, {.params = plain, .banned = banned}), 2);
+  EXPECT_EQ(sampler.draw(logits, {.params = plain, .banned = banned, .allowed = allowed}), 3);
+  EXPECT_EQ(sampler.draw(logits, {.params = plain, .allowed = std::vector<uint64_t>{0b1000}}), 3);
+  // A constraint that leaves only what is banned wins; one that leaves nothing is none.
+  EXPECT_EQ(sampler.draw(logits, {.params = plain, .banned = banned, .allowed = only_banned}), 0);
+  EXPECT_EQ(sampler.draw(logits, {.params = plain, .allowed = none}), 0);
+  const std::vector<int32_t> all = {0, 1, 2, 3, 2};
+  EXPECT_EQ(sampler.draw(logits, {.params = plain, .banned = all}), 0);
+}
+
+// The same in the plainest way and in double precision: every token's probability first, then the draw.
+int32_t draw_naively(std::vector<double> logits, const Draw& draw) {
+  const SamplingParams& params = draw.params;
+  const double impossible = -std::numeric_limits<double>::infinity();
+  if (draw.counts != nullptr) {
+    for (const auto& [id, count] : *draw.counts) {
+      logits[id] = logits[id] > 0 ? logits[id] / params.repetition_penalty : logits[id] * params.repetition_penalty;
+      logits[id] -= static_cast<double>(params.frequency_penalty) * static_cast<double>(count);
+      if (count > 0) logits[id] -= params.presence_penalty;
+    }
+  }
+  for (const auto& [id, bias] : params.logit_bias) logits[id] += bias;
+  for (const int32_t id : draw.banned) logits[id] = impossible;
+  for (size_t id = 0; id < logits.size() && !draw.allowed.empty(); ++id) {
+    if ((draw.allowed[id / 64] >> (id % 64) & 1) == 0) logits[id] = impossible;
+  }
+  const auto largest = std::ranges::max_element(logits);
+  if (params.temperature == 0) return static_cast<int32_t>(largest - logits.begin());
+  std::vector<std::pair<double, int32_t>> kept;  // probability, id
+  const auto normalise = [&] {
+    double sum = 0;
+    for (const auto& [p, id] : kept) sum += p;
+    for (auto& [p, id] : kept) p /= sum;
+  };
+  for (size_t id = 0; id < logits.size(); ++id) {
+    kept.emplace_back(std::exp((logits[id] - *largest) / params.temperature), static_cast<int32_t>(id));
+  }
+  std::erase_if(kept, [&](const auto& entry) { return entry.first < params.min_p; });
+  std::ranges::sort(
+      kept, [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+  if (params.top_k > 0) kept.resize(std::min<size_t>(kept.size(), params.top_k));
+  normalise();
+  double reached = 0;
+  size_t count = 0;
+  while (count < kept.size() && reached < params.top_p) reached += kept[count++].first;
+  kept.resize(count);
+  normalise();
+  std::ranges::sort(kept, {}, &std::pair<double, int32_t>::second);
+  double left = uniform(params.seed, draw.position);
+  for (const auto& [p, id] : kept) {
+    left -= p;
+    if (left < 0) return id;
+  }
+  return kept.back().second;
+}
+
+TEST(Sampler, DrawsAsThePlainestImplementationDoes) {
+  std::mt19937_64 random(1);
+  const auto real = [&](double min, double max) { return std::uniform_real_distribution(min, max)(random); };
+  const auto whole = [&](int64_t min, int64_t max) { return std::uniform_int_distribution(min, max)(random); };
+  const auto sometimes = [&] { return whole(0, 2) == 0; };
+  Sampler sampler;
+  for (int round = 0; round < 20000; ++round) {
+    const int64_t vocab = whole(2, 300);
+    const double spread = real(0.1, 12);
+    std::vector<float> logits;
+    for (int64_t i = 0; i < vocab; ++i) logits.push_back(static_cast<float>(real(-spread, spread)));
+    SamplingParams params{.temperature = sometimes() ? 0 : static_cast<float>(real(0.05, 2)), .seed = random()};
+    if (sometimes()) params.top_p = static_cast<float>(real(0.01, 1));
+    if (sometimes()) params.top_k = static_cast<int32_t>(whole(1, vocab + 3));
+    if (sometimes()) params.min_p = static_cast<float>(real(0, 1));
+    if (sometimes()) params.repetition_penalty = static_cast<float>(real(0.1, 2));
+    if (sometimes()) params.presence_penalty = static_cast<float>(real(-2, 2));
+    if (sometimes()) params.frequency_penalty = static_cast<float>(real(-2, 2));
+    TokenCounts counts;
+    for (int64_t i = whole(0, 30); i > 0; --i) counts[static_cast<int32_t>(whole(0, vocab - 1))] += whole(0, 2);
+    for (int64_t i = sometimes() ? whole(0, 5) : 0; i > 0; --i) {
+      params.logit_bias.emplace_back(static_cast<int32_t>(whole(0, vocab - 1)), static_cast<float>(real(-9, 9)));
+    }
+    std::vector<int32_t> banned;
+    if (sometimes()) banned = {0};
+    std::vector<uint64_t> allowed;
+    if (sometimes()) {
+      for (int64_t i = 0; i < vocab; i += 64) allowed.push_back(random() | 2);  // 1 is never banned
+    }
+    const Draw draw{.params = params,
+                    .position = random(),
+                    .counts = has_penalties(params) ? &counts : nullptr,
+                    .banned = banned,
+                    .allowed = allowed};
+    const std::vector<float> before = logits;
+    ASSERT_EQ(sampler.draw(logits, draw), draw_naively({logits.begin(), logits.end()}, draw)) << "round " << round;
+    ASSERT_EQ(logits, before);
+  }
+}
+
+TEST(Sampler, DrawsFromALargeVocabularyToo) {
+  std::mt19937_64 random(2);
+  std::normal_distribution<float> normal(0, 4);
+  Sampler sampler;
+  for (int round = 0; round < 20; ++round) {
+    std::vector<float> logits(129280);
+    for (float& logit : logits) logit = normal(random);
+    for (const SamplingParams& params :
+         {SamplingParams{.seed = random()}, SamplingParams{.temperature = 0.6F, .top_p = 0.95F, .seed = random()},
+          SamplingParams{.top_k = 50, .seed = random()}, SamplingParams{.min_p = 0.001F, .seed = random()}}) {
+      const Draw draw{.params = params, .position = 5};
+      EXPECT_EQ(sampler.draw(logits, draw), draw_naively({logits.begin(), logits.end()}, draw));
+    }
+  }
+}
+
+TEST(Logprob, TheBestComeInOrder) {
+  std::vector<TokenLogprob> best;
+  const auto logits = logits_of({0.1, 0.4, 0.1, 0.4});
+  Logprobs(logits).append_best(3, best);
+  ASSERT_EQ(best.size(), 3U);
+  EXPECT_EQ(best[0].id, 1);
+  EXPECT_EQ(best[1].id, 3);
+  EXPECT_EQ(best[2].id, 0);
+  EXPECT_NEAR(best[2].logprob, std::log(0.1), 1e-6);
+  Logprobs(logits).append_best(0, best);
+  EXPECT_EQ(best.size(), 3U);
+  Logprobs(logits).append_best(20, best);  // more than there are
+  EXPECT_EQ(best.size(), 7U);
+}
+
 TEST(Logprob, IsTheLogarithmOfTheSoftmax) {
   const auto logits = logits_of({0.5, 0.3, 0.2});
-  EXPECT_NEAR(logprob_of(logits, 1), std::log(0.3), 1e-6);
-  EXPECT_NEAR(logprob_of(std::vector<float>{10000, 0}, 1), -10000, 1e-3);
+  EXPECT_NEAR(Logprobs(logits).of(1).logprob, std::log(0.3), 1e-6);
+  const std::vector<float> far = {10000, 0};
+  EXPECT_NEAR(Logprobs(far).of(1).logprob, -10000, 1e-3);
 }
 
 TEST(Check, NamesTheBadParameter) {
@@ -135,6 +317,13 @@ TEST(Check, NamesTheBadParameter) {
   EXPECT_NE(check({.top_p = 0}).find("top_p"), std::string::npos);
   EXPECT_NE(check({.top_p = 1.1F}).find("top_p"), std::string::npos);
   EXPECT_NE(check({.top_k = -1}).find("top_k"), std::string::npos);
+  EXPECT_NE(check({.min_p = 1.1F}).find("min_p"), std::string::npos);
+  EXPECT_NE(check({.min_p = -0.1F}).find("min_p"), std::string::npos);
+  EXPECT_NE(check({.repetition_penalty = 0}).find("repetition_penalty"), std::string::npos);
+  EXPECT_NE(check({.repetition_penalty = 2.1F}).find("repetition_penalty"), std::string::npos);
+  EXPECT_NE(check({.presence_penalty = -2.1F}).find("presence_penalty"), std::string::npos);
+  EXPECT_NE(check({.frequency_penalty = std::nanf("")}).find("frequency_penalty"), std::string::npos);
+  EXPECT_NE(check({.logit_bias = {{1, 0}, {2, 101}}}).find("logit_bias"), std::string::npos);
   EXPECT_NE(check({.top_logprobs = 21}).find("top_logprobs"), std::string::npos);
 }
 

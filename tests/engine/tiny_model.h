@@ -2,14 +2,16 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
-#include "engine/cpu/cpu_forward.h"
-#include "engine/cpu/model_weights.h"
 #include "engine/engine_loop.h"
+#include "engine/flock.h"
+#include "engine/load_forward.h"
 #include "engine/model_config.h"
 #include "engine/recording_forward.h"
+#include "weights/safetensors.h"
 #include "weights/synthetic.h"
 
 namespace bellwether::engine {
@@ -40,28 +42,25 @@ inline ModelConfig tiny_config() {
   return config;
 }
 
+// Of the demo model when there is a folder, else of made-up weights; cut over options.ranks.
 inline std::unique_ptr<Forward> make_forward(const ModelConfig& config, const EngineOptions& resolved,
-                                             std::unique_ptr<weights::TensorSource> source) {
-  auto pool = std::make_unique<cpu::ThreadPool>(resolved.threads);
-  auto weights = cpu::load_weights(config, std::move(source), *pool, {});
-  return std::make_unique<cpu::CpuForward>(config, std::move(weights), std::move(pool), resolved.kv_blocks);
-}
-
-inline std::unique_ptr<Forward> synthetic_forward(const ModelConfig& config, const EngineOptions& resolved) {
-  return make_forward(config, resolved, weights::make_synthetic_source(config.fp8_weights));
+                                             const std::string& folder = "") {
+  auto source = folder.empty() ? weights::make_synthetic_source(config.fp8_weights) : weights::open_safetensors(folder);
+  auto head = load_forward(config, resolved, std::move(source), {});
+  if (resolved.ranks == 1) return head;
+  return std::make_unique<Flock>(std::move(head), resolved, [&](const EngineOptions& options) {
+    return folder.empty() ? Follower::synthetic(config, options) : Follower::load(folder, options);
+  });
 }
 
 // An engine whose forward pass keeps all logits.
 struct RecordedLoop {
-  RecordedLoop(const ModelConfig& config, const EngineOptions& options, std::unique_ptr<weights::TensorSource> source) {
+  RecordedLoop(const ModelConfig& config, const EngineOptions& options, const std::string& folder = "") {
     const EngineOptions resolved = resolve(options, config);
-    auto recording =
-        std::make_unique<RecordingForward>(make_forward(config, resolved, std::move(source)), config.vocab_size);
+    auto recording = std::make_unique<RecordingForward>(make_forward(config, resolved, folder), config.vocab_size);
     forward = recording.get();
     loop = std::make_unique<EngineLoop>(config, resolved, std::move(recording));
   }
-  RecordedLoop(const ModelConfig& config, const EngineOptions& options)
-      : RecordedLoop(config, options, weights::make_synthetic_source(config.fp8_weights)) {}
 
   RecordingForward* forward;
   std::unique_ptr<EngineLoop> loop;

@@ -37,13 +37,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(!refused->message().empty());
     return 0;
   }
-  const engine::SequenceRequest sequence = worker::sequence_of(request, 1, kHead.limits);
-  require(!sequence.prompt_ids.empty());
-  require_in_vocabulary(sequence.prompt_ids);
-  require_in_vocabulary(sequence.output_ids);
-  require_in_vocabulary(sequence.stop_ids);
-  require(sequence.max_tokens > static_cast<int64_t>(sequence.output_ids.size()));
-  require(static_cast<int64_t>(sequence.prompt_ids.size()) + sequence.max_tokens <= kHead.limits.context_tokens_max);
-  require(engine::check(sequence.sampling).empty());
+  const auto sequences = worker::sequences_of(request, 1, kHead.limits);
+  require(!sequences.empty());
+  for (const engine::SequenceRequest& sequence : sequences) {
+    require(!sequence.prompt_ids.empty());
+    require_in_vocabulary(sequence.prompt_ids);
+    require_in_vocabulary(sequence.output_ids);
+    require_in_vocabulary(sequence.stop_ids);
+    require(sequence.max_tokens > static_cast<int64_t>(sequence.output_ids.size()));
+    require(static_cast<int64_t>(sequence.prompt_ids.size()) + sequence.max_tokens <= kHead.limits.context_tokens_max);
+    require(engine::check(sequence.sampling).empty());
+    require(sequence.min_tokens <= sequence.max_tokens);
+    for (const auto& [id, bias] : sequence.sampling.logit_bias) require_in_vocabulary({id});
+  }
   return 0;
 }

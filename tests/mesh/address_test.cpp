@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "mesh/error.h"
+#include "mesh/free_port.h"
 
 namespace bellwether::mesh {
 namespace {
@@ -28,6 +32,12 @@ TEST(Address, IsLoopbackWhenNobodyElseCanReachIt) {
   for (const char* text : {"0.0.0.0:1", "[::]:1", "10.0.0.1:1", "localhost.example.org:1", "127.0.0.1.example.org:1"}) {
     EXPECT_FALSE(is_loopback(parse_address(text))) << text;
   }
+}
+
+TEST(FreePorts, AreDifferentAndBelowThoseThatSystemsHandOut) {
+  const std::vector<uint16_t> ports = free_loopback_ports(50);
+  EXPECT_EQ(std::set<uint16_t>(ports.begin(), ports.end()).size(), 50u);
+  for (const uint16_t port : ports) EXPECT_TRUE(port >= 20000 && port < 32768) << port;
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ TEST(Subjects, AreThoseOfTheTable) {
   EXPECT_EQ(subjects::request("m.1"), "bw.v1.request.m=2E1");
   EXPECT_EQ(subjects::replica_work("r"), "bw.v1.replica.r.work");
   EXPECT_EQ(subjects::replica_cancel("r"), "bw.v1.replica.r.cancel");
+  EXPECT_EQ(subjects::replica_kv_dump("r"), "bw.v1.replica.r.kv");
+  EXPECT_EQ(subjects::replica_kv_events("r"), "bw.v1.event.replica.r.kv");
   EXPECT_EQ(subjects::replica_state("r"), "bw.v1.event.replica.r.state");
   EXPECT_EQ(subjects::gateway_tokens("g"), "bw.v1.gateway.g.tokens");
   EXPECT_EQ(subjects::scale("m"), "bw.v1.event.scale.m");

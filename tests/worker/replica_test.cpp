@@ -121,6 +121,75 @@ TEST(Replica, ReportsLogprobsWhenAskedTo) {
   EXPECT_EQ(mesh.events("r").back().finish_reason(), v1::FINISH_REASON_LENGTH);
 }
 
+std::vector<v1::TokenEvent> of_choice(const std::vector<v1::TokenEvent>& events, uint32_t choice) {
+  std::vector<v1::TokenEvent> kept;
+  std::copy_if(events.begin(), events.end(), std::back_inserter(kept),
+               [&](const v1::TokenEvent& event) { return event.choice() == choice; });
+  return kept;
+}
+
+// Sampled, with an answer of its own for each seed.
+v1::GenerateRequest sampled_request(const std::string& request_id, const std::vector<uint64_t>& seeds) {
+  v1::GenerateRequest request = long_request_for(request_id, 30);
+  request.mutable_sampling()->set_temperature(1.5);
+  request.clear_choices();
+  for (uint32_t i = 0; i < seeds.size(); ++i) {
+    v1::Choice& choice = *request.add_choices();
+    choice.set_index(i);
+    choice.set_seed(seeds[i]);
+  }
+  return request;
+}
+
+TEST(Replica, EachChoiceIsWhatItWouldBeAlone) {
+  WorkerMesh mesh(demo_model());
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
+  const std::vector<uint64_t> seeds = {7, 8, 9};
+  ASSERT_TRUE(mesh.place(sampled_request("all", seeds)).has_placed());
+  ASSERT_TRUE(mesh.until_freed("all"));
+  std::set<std::vector<uint32_t>> answers;
+  for (uint32_t i = 0; i < seeds.size(); ++i) {
+    const std::string alone = "alone-" + std::to_string(i);
+    ASSERT_TRUE(mesh.place(sampled_request(alone, {seeds[i]})).has_placed());
+    ASSERT_TRUE(mesh.until_freed(alone));
+    const auto events = of_choice(mesh.events("all"), i);
+    ASSERT_FALSE(events.empty());
+    EXPECT_EQ(ids_of(events), ids_of(mesh.events(alone)));
+    EXPECT_EQ(events.back().finish_reason(), v1::FINISH_REASON_LENGTH);
+    EXPECT_EQ(events.back().usage().completion_tokens(), 30u);
+    answers.insert(ids_of(events));
+  }
+  EXPECT_EQ(answers.size(), seeds.size());
+  EXPECT_EQ(mesh.dispatched(v1::Dispatch::PREFILL_DONE, "all"), 1);
+  EXPECT_EQ(mesh.dispatched(v1::Dispatch::FREE, "all"), 1);
+}
+
+TEST(Replica, CancellingAChoiceLeavesTheOthers) {
+  WorkerMesh mesh(demo_model({"--max-num-seqs", "2", "--max-num-waiting", "0"}));
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
+  v1::GenerateRequest request = long_request_for("r", 4000);
+  request.add_choices()->set_index(1);
+  ASSERT_TRUE(mesh.place(request).has_placed());
+  ASSERT_TRUE(mesh.until([&] { return mesh.states().back().load().running() == 2; }));
+  EXPECT_EQ(mesh.place(long_request_for("another", 5)).refused().code(), v1::REFUSAL_CODE_OVERLOADED);
+  v1::CancelRequest cancel;
+  cancel.set_request_id("r");
+  cancel.set_attempt(1);
+  cancel.add_choices(0);
+  mesh.publish(mesh::subjects::replica_cancel(WorkerMesh::kReplica), cancel);
+  ASSERT_TRUE(mesh.until([&] { return mesh.states().back().load().running() == 1; }));
+  EXPECT_EQ(mesh.dispatched(v1::Dispatch::FREE, "r"), 0);
+  EXPECT_TRUE(mesh.place(long_request_for("another", 5)).has_placed());
+  ASSERT_TRUE(mesh.until_finished("another"));
+  const size_t cancelled = of_choice(mesh.events("r"), 0).size();
+  const size_t others = of_choice(mesh.events("r"), 1).size();
+  ASSERT_TRUE(mesh.until([&] { return of_choice(mesh.events("r"), 1).size() >= others + 10; }));
+  EXPECT_EQ(of_choice(mesh.events("r"), 0).size(), cancelled);
+  mesh.cancel("r", 1);
+  ASSERT_TRUE(mesh.until_freed("r"));
+  EXPECT_EQ(mesh.dispatched(v1::Dispatch::FREE, "r"), 1);
+}
+
 TEST(Replica, GivesEachGatewayItsOwnTokensOnly) {
   WorkerMesh mesh(demo_model());
   ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
@@ -230,7 +299,7 @@ TEST(Replica, ANewerAttemptReplacesTheOlderAndGoesOnWhereItWasLeft) {
   ASSERT_TRUE(mesh.place(long_request_for("r", 4000)).has_placed());
   v1::GenerateRequest newer = request_for("r", reference.prompt_ids, 1000);
   newer.set_attempt(2);
-  newer.mutable_output_ids()->Add(reference.greedy_ids.begin(), reference.greedy_ids.begin() + 30);
+  newer.mutable_choices(0)->mutable_output_ids()->Add(reference.greedy_ids.begin(), reference.greedy_ids.begin() + 30);
   ASSERT_TRUE(mesh.place(newer).has_placed());
   ASSERT_TRUE(mesh.until_freed("r", 1));
   ASSERT_TRUE(mesh.until_finished("r", 2));

@@ -52,10 +52,11 @@ TEST(RequestTable, ACancelledRequestCountsUntilItIsRemovedButIsNotFoundByItsId) 
   RequestTable table;
   LiveRequest& request = table.add(attempt("r", 1), 1, kNow);
   table.mark_cancelled(request);
-  EXPECT_EQ(table.size(), 1u);
+  EXPECT_EQ(table.sequence_count(), 1u);
   EXPECT_EQ(table.find("r"), nullptr);
-  ASSERT_NE(table.find(engine::SequenceId{1}), nullptr);
-  EXPECT_TRUE(table.find(engine::SequenceId{1})->cancelled);
+  ASSERT_TRUE(table.find(engine::SequenceId{1}));
+  EXPECT_TRUE(table.find(engine::SequenceId{1}).request->cancelled);
+  EXPECT_TRUE(table.find(engine::SequenceId{1}).choice->cancelled);
   EXPECT_EQ(table.compare("r", 1), Acquaintance::kSame);
 }
 
@@ -65,21 +66,45 @@ TEST(RequestTable, ANewerAttemptOutlivesTheRemovalOfTheOlder) {
   table.add(attempt("r", 2), 2, kNow);
   table.remove(1);
   ASSERT_NE(table.find("r"), nullptr);
-  EXPECT_EQ(table.find("r")->sequence, 2u);
+  EXPECT_EQ(table.find("r")->choices.at(0).sequence, 2u);
   EXPECT_EQ(table.compare("r", 2), Acquaintance::kSame);
 }
 
 TEST(RequestTable, KeepsWhatARequestSays) {
   RequestTable table;
   v1::GenerateRequest request = attempt("r", 3);
-  request.add_output_ids(4);
+  request.mutable_choices(0)->add_output_ids(4);
+  request.add_choices()->set_index(5);
   const LiveRequest& live = table.add(request, 9, kNow);
   EXPECT_EQ(live.request_id, "r");
   EXPECT_EQ(live.attempt, 3u);
   EXPECT_EQ(live.gateway_id, "gateway-a");
   EXPECT_EQ(live.prompt_tokens, 3);
-  EXPECT_EQ(live.output_tokens_given, 1);
-  EXPECT_EQ(live.output_tokens, 1);
+  ASSERT_EQ(live.choices.size(), 2u);
+  EXPECT_EQ(live.choices[0].sequence, 9u);
+  EXPECT_EQ(live.choices[0].output_tokens_given, 1);
+  EXPECT_EQ(live.choices[0].output_tokens, 1);
+  EXPECT_EQ(live.choices[1].index, 5u);
+  EXPECT_EQ(live.choices[1].sequence, 10u);
+  EXPECT_EQ(live.choices[1].output_tokens, 0);
+}
+
+TEST(RequestTable, ARequestEndsWithTheLastOfItsChoices) {
+  RequestTable table;
+  v1::GenerateRequest request = attempt("r", 1);
+  request.add_choices()->set_index(1);
+  table.add(request, 4, kNow);
+  EXPECT_EQ(table.sequence_count(), 2u);
+  EXPECT_EQ(table.find(engine::SequenceId{5}).choice->index, 1u);
+  table.remove(4);
+  EXPECT_FALSE(table.find(engine::SequenceId{4}));
+  ASSERT_NE(table.find("r"), nullptr);
+  EXPECT_EQ(table.find("r")->choices.size(), 1u);
+  EXPECT_EQ(table.find(engine::SequenceId{5}).request, table.find("r"));
+  table.remove(5);
+  EXPECT_TRUE(table.empty());
+  EXPECT_EQ(table.sequence_count(), 0u);
+  EXPECT_EQ(table.find("r"), nullptr);
 }
 
 TEST(RequestTable, ListsSequencesInTheOrderOfArrival) {

@@ -44,6 +44,8 @@ inline v1::GenerateRequest request_for(const std::string& request_id, const std:
   request.mutable_prompt_ids()->Add(prompt_ids.begin(), prompt_ids.end());
   request.mutable_sampling()->set_temperature(0);
   request.mutable_sampling()->set_top_p(1);
+  request.mutable_sampling()->set_repetition_penalty(1);
+  request.add_choices();
   request.set_max_tokens(max_tokens);
   request.add_stop_ids(kEosId);
   return request;

@@ -57,21 +57,35 @@ TEST(WorkerSettings, AModelIsAskedForWithAnExample) {
 }
 
 TEST(WorkerSettings, ReachTheEngine) {
-  const engine::EngineOptions options =
-      engine_options(settings_from({"--threads", "3", "--max-num-seqs", "4", "--max-num-waiting", "5", "--kv-blocks",
-                                    "6", "--max-num-batched-tokens", "7", "--max-model-len", "8"}));
+  const engine::EngineOptions options = engine_options(
+      settings_from({"--threads", "3", "--max-num-seqs", "4", "--max-num-waiting", "5", "--kv-blocks", "6",
+                     "--max-num-batched-tokens", "7", "--max-model-len", "8", "--draft-tokens", "2"}));
   EXPECT_EQ(options.threads, 3);
   EXPECT_EQ(options.sequences_max, 4);
   EXPECT_EQ(options.waiting_max, 5);
   EXPECT_EQ(options.kv_blocks, 6);
   EXPECT_EQ(options.batch_tokens_max, 7);
   EXPECT_EQ(options.context_tokens_max, 8);
+  EXPECT_EQ(options.draft_tokens, 2);
 }
 
 TEST(WorkerSettings, UnknownChoicesAreErrors) {
   EXPECT_THROW(settings_from({"--device", "abacus"}), mesh::Error);
   EXPECT_THROW(settings_from({"--load-format", "pickle"}), mesh::Error);
   EXPECT_THROW(settings_from({"--chat-format", "smalltalk"}), mesh::Error);
+}
+
+TEST(WorkerSettings, RanksMakeSense) {
+  const std::string model = BELLWETHER_DEMO_MODEL;
+  EXPECT_THAT(refusal({"--model", model, "--rank", "1"}), StartsWith("--rank "));
+  EXPECT_THAT(refusal({"--model", model, "--ranks", "2", "--rank", "2"}), StartsWith("--rank "));
+  EXPECT_THAT(refusal({"--model", model, "--ranks", "2", "--rank", "1"}), StartsWith("--head "));
+  EXPECT_THAT(refusal({"--model", model, "--ranks", "2", "--rank", "1", "--head", "here"}), StartsWith("--head "));
+  EXPECT_THAT(refusal({"--model", model, "--ranks", "2", "--head", "here:1"}), StartsWith("--head "));
+  const WorkerSettings settings =
+      resolve(settings_from({"--model", model, "--ranks", "4", "--rank", "3", "--head", "here:1"}));
+  EXPECT_EQ(engine_options(settings).ranks, 4);
+  EXPECT_EQ(engine_options(settings).rank, 3);
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ class WorkerMesh {
       : bus_(io_.get_executor(), {.url = nats_.url(), .client_name = "test", .credentials_file = {}}) {
     keep(states_, mesh::subjects::replica_state(kReplica));
     keep(dispatches_, std::string(mesh::subjects::kDispatch));
+    keep(kv_events_, mesh::subjects::replica_kv_events(kReplica));
     for (const char* gateway : {"gateway-a", "gateway-b"}) {
       keep(batches_[gateway], mesh::subjects::gateway_tokens(gateway));
     }
@@ -52,6 +53,7 @@ class WorkerMesh {
   mesh::ChildProcess& process() { return *process_; }
   [[nodiscard]] const std::vector<v1::ReplicaState>& states() const { return states_; }
   [[nodiscard]] const std::vector<v1::Dispatch>& dispatches() const { return dispatches_; }
+  [[nodiscard]] const std::vector<v1::KvEvents>& kv_events() const { return kv_events_; }
   [[nodiscard]] const std::vector<v1::TokenBatch>& batches(const std::string& gateway = "gateway-a") const {
     return batches_.at(gateway);
   }
@@ -93,7 +95,12 @@ class WorkerMesh {
     v1::CancelRequest request;
     request.set_request_id(request_id);
     request.set_attempt(attempt);
-    bus_.publish(mesh::subjects::replica_cancel(kReplica), request);
+    publish(mesh::subjects::replica_cancel(kReplica), request);
+  }
+
+  template <mesh::ProtoMessage Message>
+  void publish(const std::string& subject, const Message& message) {
+    bus_.publish(subject, message);
   }
 
   [[nodiscard]] int dispatched(v1::Dispatch::Kind kind, const std::string& request_id, uint32_t attempt = 1) const {
@@ -169,6 +176,7 @@ class WorkerMesh {
   mesh::Bus bus_;
   std::vector<v1::ReplicaState> states_;
   std::vector<v1::Dispatch> dispatches_;
+  std::vector<v1::KvEvents> kv_events_;
   std::map<std::string, std::vector<v1::TokenBatch>> batches_;
   std::vector<mesh::Subscription> subscriptions_;
   std::optional<mesh::ChildProcess> process_;

@@ -32,7 +32,10 @@ TEST_F(WorkerMetricsText, HasVllmsNamesTypesAndLabelsFromTheStart) {
     EXPECT_THAT(text(), HasSubstr("# TYPE " + std::string(gauge) + " gauge\n"));
     EXPECT_EQ(value(std::string(gauge) + R"({engine="0",model_name="nano"})"), "0") << gauge;
   }
-  for (const char* counter : {"vllm:prompt_tokens_total", "vllm:generation_tokens_total"}) {
+  for (const char* counter :
+       {"vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:num_preemptions_total",
+        "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", "vllm:spec_decode_num_draft_tokens_total",
+        "vllm:spec_decode_num_accepted_tokens_total"}) {
     EXPECT_THAT(text(), HasSubstr("# TYPE " + std::string(counter) + " counter\n"));
     EXPECT_EQ(value(std::string(counter) + R"({engine="0",model_name="nano"})"), "0") << counter;
   }
@@ -68,6 +71,26 @@ TEST_F(WorkerMetricsText, ShowsTheLoadUnderBothNamesOfTheCache) {
   EXPECT_EQ(value(R"(vllm:num_requests_waiting{engine="0",model_name="nano"})"), "4");
   EXPECT_EQ(value(R"(vllm:kv_cache_usage_perc{engine="0",model_name="nano"})"), "0.25");
   EXPECT_EQ(value(R"(vllm:gpu_cache_usage_perc{engine="0",model_name="nano"})"), "0.25");
+}
+
+TEST_F(WorkerMetricsText, CountsWhatAStepDid) {
+  engine::StepReport step;
+  step.prefill_tokens = 20;
+  step.decode_tokens = 3;
+  step.preemptions = 1;
+  step.cache_query_tokens = 90;
+  step.cache_hit_tokens = 64;
+  step.draft_tokens = 4;
+  step.draft_tokens_accepted = 2;
+  metrics_.count_step(step);
+  metrics_.count_step(step);
+  const auto of_nano = [&](const std::string& name) { return value(name + R"({engine="0",model_name="nano"})"); };
+  EXPECT_EQ(of_nano("vllm:iteration_tokens_total_sum"), "46");
+  EXPECT_EQ(of_nano("vllm:num_preemptions_total"), "2");
+  EXPECT_EQ(of_nano("vllm:prefix_cache_queries_total"), "180");
+  EXPECT_EQ(of_nano("vllm:prefix_cache_hits_total"), "128");
+  EXPECT_EQ(of_nano("vllm:spec_decode_num_draft_tokens_total"), "8");
+  EXPECT_EQ(of_nano("vllm:spec_decode_num_accepted_tokens_total"), "4");
 }
 
 TEST_F(WorkerMetricsText, CountsEachWayToEndApart) {

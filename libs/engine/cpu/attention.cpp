@@ -18,17 +18,27 @@ int64_t padded(int64_t size) {
   return (size + 15) / 16 * 16;
 }
 
+// Calls work(first, count) for each run of decode rows that stand side by side in the batch: one product computes them.
+template <class Work>
+void for_each_run(const std::vector<DecodeRow>& rows, Work&& work) {
+  for (int64_t first = 0, end = 0; first < std::ssize(rows); first = end) {
+    for (end = first + 1; end < std::ssize(rows) && rows[end].row == rows[first].row + end - first;) ++end;
+    work(first, end - first);
+  }
+}
+
 }  // namespace
 
-Attention::Attention(const ModelConfig& config, ThreadPool& pool, int64_t kv_blocks)
+Attention::Attention(const ModelConfig& config, int64_t heads, int64_t layers, ThreadPool& pool, int64_t kv_blocks)
     : config_(config),
       pool_(pool),
       rope_(config),
       scale_(softmax_scale(config)),
+      heads_(heads),
       kv_blocks_(kv_blocks),
-      cache_(std::make_unique_for_overwrite<float[]>(
-          static_cast<size_t>(config.num_hidden_layers * kv_blocks * kBlockTokens * config.latent_dim()))),
-      of_thread_(static_cast<size_t>(pool.threads())) {}
+      of_thread_(static_cast<size_t>(pool.threads())) {
+  cache_.reserve(layers * kv_blocks * kBlockTokens * config.latent_dim());
+}
 
 void Attention::prepare(const BatchRows& rows) {
   const int64_t pairs = config_.qk_rope_head_dim / 2;
@@ -40,12 +50,12 @@ void Attention::prepare(const BatchRows& rows) {
 
 void Attention::compute(int64_t layer, const AttentionWeights& weights, const BatchRows& rows, const float* x,
                         float* y) {
-  const int64_t inner = config_.num_attention_heads * config_.v_head_dim;
+  const int64_t inner = heads_ * config_.v_head_dim;
   float* output = output_.at_least(rows.count * inner);
   project(weights, rows, x);
   turn_and_store(layer, weights, rows);
-  if (!rows.prefill.empty()) prefill_all(layer, weights, rows);
-  if (!rows.decode.empty()) decode_all(layer, weights, rows);
+  if (heads_ > 0 && !rows.prefill.empty()) prefill_all(layer, weights, rows);
+  if (heads_ > 0 && !rows.decode.empty()) decode_all(layer, weights, rows);
   run_dot(pool_, {output, inner, rows.count, &weights.o, y, config_.hidden_size});
 }
 
@@ -53,7 +63,7 @@ void Attention::compute(int64_t layer, const AttentionWeights& weights, const Ba
 void Attention::project(const AttentionWeights& weights, const BatchRows& rows, const float* x) {
   const int64_t hidden = config_.hidden_size;
   const int64_t rank = config_.q_lora_rank;
-  const int64_t q_width = config_.num_attention_heads * config_.qk_head_dim();
+  const int64_t q_width = heads_ * config_.qk_head_dim();
   float* kv = kv_.at_least(rows.count * config_.latent_dim());
   float* q = q_.at_least(rows.count * q_width);
   const DotJob kv_job{x, hidden, rows.count, &weights.kv_a, kv, config_.latent_dim()};
@@ -79,8 +89,8 @@ void Attention::turn_and_store(int64_t layer, const AttentionWeights& weights, c
   pool_.for_each(rows.count, [&](int64_t row) {
     const float* cosine = cosine_.data() + row * rope / 2;
     const float* sine = sine_.data() + row * rope / 2;
-    for (int64_t head = 0; head < config_.num_attention_heads; ++head) {
-      float* q_head = q + (row * config_.num_attention_heads + head) * config_.qk_head_dim();
+    for (int64_t head = 0; head < heads_; ++head) {
+      float* q_head = q + (row * heads_ + head) * config_.qk_head_dim();
       rotate(cosine, sine, rope / 2, q_head + config_.qk_nope_head_dim);
     }
     const float* from = kv + row * config_.latent_dim();
@@ -93,17 +103,16 @@ void Attention::turn_and_store(int64_t layer, const AttentionWeights& weights, c
 
 float* Attention::cached(int64_t layer, std::span<const int32_t> blocks, int64_t position) {
   const int64_t block = layer * kv_blocks_ + blocks[position / kBlockTokens];
-  return cache_.get() + (block * kBlockTokens + position % kBlockTokens) * config_.latent_dim();
+  return cache_.data() + (block * kBlockTokens + position % kBlockTokens) * config_.latent_dim();
 }
 
 void Attention::prefill_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
   // Every task makes the keys and values of all earlier positions anew, so rows are cut no finer than the threads need.
-  const int64_t heads = config_.num_attention_heads;
-  const int64_t cuts = std::max<int64_t>(1, pool_.threads() / (heads * std::ssize(rows.prefill)));
+  const int64_t cuts = std::max<int64_t>(1, pool_.threads() / (heads_ * std::ssize(rows.prefill)));
   std::vector<PrefillTask> tasks;
   for (const PrefillRows& segment : rows.prefill) {
     const int64_t piece = (segment.rows + cuts - 1) / cuts;
-    for (int64_t head = 0; head < heads; ++head) {
+    for (int64_t head = 0; head < heads_; ++head) {
       for (int64_t begin = 0; begin < segment.rows; begin += piece) {
         tasks.push_back({&segment, head, begin, std::min(segment.rows, begin + piece)});
       }
@@ -115,7 +124,6 @@ void Attention::prefill_all(int64_t layer, const AttentionWeights& weights, cons
 // Block of keys after block of keys, all rows that see the block.
 void Attention::prefill(int64_t layer, const AttentionWeights& weights, const PrefillTask& task,
                         PrefillScratch& scratch) {
-  const int64_t heads = config_.num_attention_heads;
   const int64_t qk = config_.qk_head_dim();
   const int64_t v = config_.v_head_dim;
   const int64_t v_padded = padded(v);
@@ -135,8 +143,8 @@ void Attention::prefill(int64_t layer, const AttentionWeights& weights, const Pr
     const int64_t seeing = std::max<int64_t>(0, begin - first_position);  // the first row that sees this block
     for (int64_t r = seeing; r < count; r += kQueryTile) {
       const int64_t tile = std::min(kQueryTile, count - r);
-      const float* q = q_.data() + ((first_row + r) * heads + task.head) * qk;
-      dot_rows(q, heads * qk, tile, keys, 0, tokens, scores, kBlockTokens);
+      const float* q = q_.data() + ((first_row + r) * heads_ + task.head) * qk;
+      dot_rows(q, heads_ * qk, tile, keys, 0, tokens, scores, kBlockTokens);
       for (int64_t i = 0; i < tile; ++i) {
         const int64_t visible = std::min(tokens, first_position + r + i + 1 - begin);
         const float factor = scratch.softmax[r + i].add_block(scores + i * kBlockTokens, visible, scale_);
@@ -146,7 +154,7 @@ void Attention::prefill(int64_t layer, const AttentionWeights& weights, const Pr
     }
   }
   for (int64_t r = 0; r < count; ++r) {
-    float* out = output_.data() + ((first_row + r) * heads + task.head) * v;
+    float* out = output_.data() + ((first_row + r) * heads_ + task.head) * v;
     std::memcpy(out, sums + r * v_padded, static_cast<size_t>(v) * sizeof(float));
     scale(1 / scratch.softmax[r].sum, v, out);
   }
@@ -173,16 +181,15 @@ void Attention::expand_block(const AttentionWeights& weights, const float* laten
 }
 
 void Attention::decode_all(int64_t layer, const AttentionWeights& weights, const BatchRows& rows) {
-  const int64_t heads = config_.num_attention_heads;
   const auto count = static_cast<int64_t>(rows.decode.size());
   absorb_queries(weights, rows);
-  latent_output_.reserve(count * heads * config_.kv_lora_rank);
+  latent_output_.reserve(count * heads_ * config_.kv_lora_rank);
   // Heads of one row share what they read, so they are cut no finer than the threads need.
-  const int64_t pieces = std::clamp<int64_t>(pool_.threads() / count, 1, heads);
-  const int64_t piece = (heads + pieces - 1) / pieces;
+  const int64_t pieces = std::clamp<int64_t>(pool_.threads() / count, 1, heads_);
+  const int64_t piece = (heads_ + pieces - 1) / pieces;
   pool_.for_each(count * pieces, [&](int64_t task) {
     const int64_t begin = task % pieces * piece;
-    const int64_t end = std::min(heads, begin + piece);
+    const int64_t end = std::min(heads_, begin + piece);
     if (begin < end) attend_latents(layer, rows.decode[task / pieces], task / pieces, begin, end);
   });
   expand_outputs(weights, rows);
@@ -190,35 +197,37 @@ void Attention::decode_all(int64_t layer, const AttentionWeights& weights, const
 
 // The queries' unturned parts, taken to the latent space by each head's keys; their turned parts beside them.
 void Attention::absorb_queries(const AttentionWeights& weights, const BatchRows& rows) {
-  const int64_t heads = config_.num_attention_heads;
   const int64_t nope = config_.qk_nope_head_dim;
   const int64_t rank = config_.kv_lora_rank;
   const int64_t latent = config_.latent_dim();
   const auto count = static_cast<int64_t>(rows.decode.size());
-  float* absorbed = absorbed_.at_least(count * heads * latent);
-  pool_.for_each(heads, [&](int64_t head) {
+  float* absorbed = absorbed_.at_least(count * heads_ * latent);
+  pool_.for_each(heads_, [&](int64_t head) {
     const int64_t key_row = head * (nope + config_.v_head_dim);
-    for (int64_t i = 0; i < count; ++i) {
-      const float* q = q_.data() + (rows.decode[i].row * heads + head) * config_.qk_head_dim();
-      float* out = absorbed + (i * heads + head) * latent;
-      std::fill_n(out, rank, 0.0F);
-      add_weighted_rows(q, 0, 1, weights.kv_b, key_row, key_row + nope, 0, rank, out, 0);
-      std::memcpy(out + rank, q + nope, static_cast<size_t>(config_.qk_rope_head_dim) * sizeof(float));
-    }
+    const int64_t qk = config_.qk_head_dim();
+    for_each_run(rows.decode, [&](int64_t first, int64_t run) {
+      const float* q = q_.data() + (rows.decode[first].row * heads_ + head) * qk;
+      float* out = absorbed + (first * heads_ + head) * latent;
+      for (int64_t i = 0; i < run; ++i) {
+        float* row = out + i * heads_ * latent;
+        std::fill_n(row, rank, 0.0F);
+        std::copy_n(q + i * heads_ * qk + nope, config_.qk_rope_head_dim, row + rank);
+      }
+      add_weighted_rows(q, heads_ * qk, run, weights.kv_b, key_row, key_row + nope, 0, rank, out, heads_ * latent);
+    });
   });
 }
 
 // Heads [head_begin, head_end) of one row, which is number `index` among the decode rows.
 void Attention::attend_latents(int64_t layer, const DecodeRow& row, int64_t index, int64_t head_begin,
                                int64_t head_end) {
-  const int64_t heads = config_.num_attention_heads;
   const int64_t rank = config_.kv_lora_rank;
   const int64_t latent = config_.latent_dim();
   constexpr int64_t kHeadsMax = 16;  // at a time
   for (int64_t head = head_begin; head < head_end; head += kHeadsMax) {
     const int64_t count = std::min(kHeadsMax, head_end - head);
-    const float* q = absorbed_.data() + (index * heads + head) * latent;
-    float* sums = latent_output_.data() + (index * heads + head) * rank;  // (count, rank)
+    const float* q = absorbed_.data() + (index * heads_ + head) * latent;
+    float* sums = latent_output_.data() + (index * heads_ + head) * rank;  // (count, rank)
     std::fill_n(sums, count * rank, 0.0F);
     float scores[kHeadsMax * kBlockTokens];
     RunningSoftmax softmax[kHeadsMax];
@@ -239,17 +248,15 @@ void Attention::attend_latents(int64_t layer, const DecodeRow& row, int64_t inde
 
 // Sums of latents to each head's values.
 void Attention::expand_outputs(const AttentionWeights& weights, const BatchRows& rows) {
-  const int64_t heads = config_.num_attention_heads;
   const int64_t v = config_.v_head_dim;
   const int64_t rank = config_.kv_lora_rank;
-  const auto count = static_cast<int64_t>(rows.decode.size());
-  pool_.for_each(heads, [&](int64_t head) {
+  pool_.for_each(heads_, [&](int64_t head) {
     const int64_t value_row = head * (config_.qk_nope_head_dim + v) + config_.qk_nope_head_dim;
-    for (int64_t i = 0; i < count; ++i) {
-      float* out = output_.data() + (rows.decode[i].row * heads + head) * v;
-      const float* sums = latent_output_.data() + (i * heads + head) * rank;
-      dot_rows(sums, 0, 1, weights.kv_b, value_row, value_row + v, out, 0);
-    }
+    for_each_run(rows.decode, [&](int64_t first, int64_t run) {
+      float* out = output_.data() + (rows.decode[first].row * heads_ + head) * v;
+      const float* sums = latent_output_.data() + (first * heads_ + head) * rank;
+      dot_rows(sums, heads_ * rank, run, weights.kv_b, value_row, value_row + v, out, heads_ * v);
+    });
   });
 }
 

@@ -26,13 +26,15 @@ namespace bellwether::engine::cpu {
 
 class Attention {
  public:
-  // `kv_blocks`: blocks of kBlockTokens tokens that the cache holds, in every layer.
-  Attention(const ModelConfig& config, ThreadPool& pool, int64_t kv_blocks);
+  // `heads`: how many this rank has. `kv_blocks`: blocks of kBlockTokens tokens that the cache holds, in each of
+  // `layers`.
+  Attention(const ModelConfig& config, int64_t heads, int64_t layers, ThreadPool& pool, int64_t kv_blocks);
 
   // To be called once for each batch, before the layers.
   void prepare(const BatchRows& rows);
 
-  // y (rows, hidden) = attention of x (rows, hidden). Adds the rows to the cache of `layer`.
+  // y (rows, hidden) = attention of x (rows, hidden) by this rank's heads; the ranks' sum is the layer's. Adds the rows
+  // to the cache of `layer`.
   void compute(int64_t layer, const AttentionWeights& weights, const BatchRows& rows, const float* x, float* y);
 
  private:
@@ -67,10 +69,11 @@ class Attention {
   ThreadPool& pool_;
   Rope rope_;
   float scale_;
+  int64_t heads_;
   int64_t kv_blocks_;
-  std::unique_ptr<float[]> cache_;  // (layers, kv_blocks, kBlockTokens, latent_dim); untouched pages take no memory
+  Scratch<float> cache_;  // (layers, kv_blocks, kBlockTokens, latent_dim); untouched pages take no memory
 
-  // For the batch. H heads, D = nope + rope, L = kv_lora_rank, R = rope.
+  // For the batch. H heads of this rank, D = nope + rope, L = kv_lora_rank, R = rope.
   Scratch<float> cosine_;         // (rows, R / 2)
   Scratch<float> sine_;           // (rows, R / 2)
   Scratch<float> q_latent_;       // (rows, q_lora_rank)

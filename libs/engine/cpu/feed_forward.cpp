@@ -45,8 +45,8 @@ void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, i
 
   float* gathered = gathered_.at_least(rows * top_k * hidden);
   float* outputs = expert_output_.at_least(rows * top_k * hidden);
-  const int64_t inner_size = config_.moe_intermediate_size;
-  float* inner = inner_.at_least(rows * (top_k + config_.n_shared_experts) * inner_size);
+  const int64_t inner_size = weights.experts[0].gate.rows;
+  float* inner = inner_.at_least(rows * (top_k * inner_size + weights.shared.gate.rows));
   groups_.clear();
   for (int64_t e = 0; e < experts; ++e) {
     const int64_t first = first_of_expert_[e];
@@ -91,13 +91,23 @@ void FeedForward::run_groups() {
   });
   items_.clear();
   for (const Group& group : groups_) {
-    items_.push_back({.units = group.mlp->down.rows, .unit_cost = group.rows * group.mlp->down.cols});
+    items_.push_back(
+        {.units = group.mlp->down.rows, .unit_cost = group.rows * std::max<int64_t>(1, group.mlp->down.cols)});
   }
   run_items(pool_, items_, [&](int64_t i, int64_t begin, int64_t end) {
     const Group& group = groups_[i];
     const Matrix& down = group.mlp->down;
     dot_rows(group.inner, down.cols, group.rows, down, begin, end, group.y + begin, down.rows);
   });
+}
+
+void FeedForward::add_work(WeightWork& work) const {
+  for (const Group& group : groups_) {
+    for (const Matrix* w : {&group.mlp->gate, &group.mlp->up, &group.mlp->down}) {
+      work.bytes += w->bytes();
+      work.multiply_adds += group.rows * w->rows * w->cols;
+    }
+  }
 }
 
 // Each row's experts in order of their number, then the shared ones.

@@ -9,6 +9,7 @@
 #include "engine/cpu/router.h"
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/thread_pool.h"
+#include "engine/forward.h"
 #include "engine/model_config.h"
 
 namespace bellwether::engine::cpu {
@@ -17,8 +18,12 @@ class FeedForward {
  public:
   FeedForward(const ModelConfig& config, ThreadPool& pool) : config_(config), pool_(pool) {}
 
-  // y (rows, hidden) = the layer's MLP or experts of x (rows, hidden)
+  // y (rows, hidden) = the layer's MLP or experts of x (rows, hidden), by this rank's part of their inner dimension;
+  // the ranks' sum is the layer's.
   void compute(const LayerWeights& weights, const float* x, int64_t rows, float* y);
+
+  // Adds the last compute()'s MLPs.
+  void add_work(WeightWork& work) const;
 
  private:
   // Rows that one MLP computes together.

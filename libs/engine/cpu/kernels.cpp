@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 // clang-format off
 #include "engine/cpu/simd_targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/cpu/kernels.cpp"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <hwy/contrib/math/math-inl.h>
 // clang-format on
@@ -30,9 +32,13 @@ constexpr Floats kFloats;
 constexpr int64_t kLength = hn::MaxLanes(Floats());  // floats in a vector
 constexpr int64_t kVectors = kLanes / kLength;       // vectors that hold the partial sums
 
-// Rows x outputs whose sums are kept in registers: 16 vectors of them, 32 with AVX-512.
+// Rows x outputs whose sums are kept in registers: 16 vectors of them, 32 with AVX-512. Where weights are unpacked for
+// every tile, tiles of many rows are best; where they are unpacked already, square ones.
+constexpr int64_t kRowsMax = kVectors == 1 ? 8 : 3;
 constexpr int64_t kTileRows = kVectors == 1 ? 4 : 3;
 constexpr int64_t kTileOutputs = kVectors == 1 ? 4 : 2;
+template <int64_t kRows>
+constexpr int64_t kOutputsOf = kRows == 1 || (kVectors == 1 && kRows <= 4) ? 4 : 2;
 constexpr int64_t kTileLanes = kVectors == 1 ? 4 : 2;  // in kLanes columns, for sums over rows
 
 // How the elements of each format become floats. `scale` is the block's factor as unpacked below.
@@ -74,8 +80,7 @@ HWY_INLINE const typename Format::Element* RowOf(const Matrix& w, int64_t row) {
 template <class Format>
 HWY_INLINE V ScaleOf(const Matrix& w, int64_t row, int64_t col) {
   if (w.scales == nullptr) return hn::Set(kFloats, Format::kScale);
-  const int64_t blocks = (w.cols + kScaleBlock - 1) / kScaleBlock;
-  return hn::Set(kFloats, w.scales[row / kScaleBlock * blocks + col / kScaleBlock] * Format::kScale);
+  return hn::Set(kFloats, w.scale_of(row, col) * Format::kScale);
 }
 
 template <int64_t kRows, int64_t kOutputs>
@@ -166,6 +171,16 @@ HWY_INLINE void StoreSums(const Sums<kRows, kOutputs>& sums, float* y, int64_t y
   }
 }
 
+// Weights come from memory, and the CPU does not foresee the jumps from a tile's rows to the next tile's.
+template <class Format>
+constexpr bool kIsWeight = !std::is_same_v<Format, FloatFormat>;
+
+template <class Element>
+HWY_INLINE void Prefetch(const Element* from, int64_t count) {
+  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
+  for (int64_t i = 0; i < count; i += kLine) hwy::Prefetch(from + i);
+}
+
 // One tile of dot_rows.
 template <class Format, int64_t kRows, int64_t kOutputs>
 HWY_INLINE void DotTile(const float* x, int64_t x_stride, const Matrix& w, int64_t row, float* y, int64_t y_stride) {
@@ -178,22 +193,24 @@ HWY_INLINE void DotTile(const float* x, int64_t x_stride, const Matrix& w, int64
     }
   }
   const int64_t whole = w.cols / kLanes * kLanes;
-  const int64_t block = w.scales == nullptr ? std::max(whole, kLanes) : kScaleBlock;
   V scales[kOutputs];
-  for (int64_t k = 0; k < w.cols; k += block) {
-    for (int64_t o = 0; o < kOutputs; ++o) scales[o] = ScaleOf<Format>(w, row + o, k);
-    AddProducts<Format>(x, x_stride, rows, scales, k, std::min(k + block, whole), sums);
-    if (whole < w.cols && k + block > whole) {
-      AddLastProducts<Format>(x, x_stride, rows, scales, whole, w.cols, sums);
-      break;
+  for (int64_t k = 0; k < w.cols;) {
+    const int64_t end = kIsWeight<Format> ? std::min(w.next_scale(k), w.cols) : w.cols;
+    for (int64_t o = 0; o < kOutputs; ++o) {
+      scales[o] = ScaleOf<Format>(w, row + o, k);
+      if (kIsWeight<Format>) Prefetch(rows[o] + kOutputs * w.stride + k, end - k);
     }
+    AddProducts<Format>(x, x_stride, rows, scales, k, std::min(end, whole), sums);
+    if (end > whole) AddLastProducts<Format>(x, x_stride, rows, scales, whole, w.cols, sums);
+    k = end;
   }
   StoreSums(sums, y, y_stride);
 }
 
-template <class Format, int64_t kRows, int64_t kOutputs>
+template <class Format, int64_t kRows>
 void DotStrip(const float* x, int64_t x_stride, const Matrix& w, int64_t row_begin, int64_t row_end, float* y,
               int64_t y_stride) {
+  constexpr int64_t kOutputs = kOutputsOf<kRows>;
   int64_t o = row_begin;
   for (; o + kOutputs <= row_end; o += kOutputs) {
     DotTile<Format, kRows, kOutputs>(x, x_stride, w, o, y + (o - row_begin), y_stride);
@@ -201,33 +218,43 @@ void DotStrip(const float* x, int64_t x_stride, const Matrix& w, int64_t row_beg
   for (; o < row_end; ++o) DotTile<Format, kRows, 1>(x, x_stride, w, o, y + (o - row_begin), y_stride);
 }
 
+// `rows`: kRows at most.
+template <class Format, int64_t kRows>
+void DotUpTo(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end,
+             float* y, int64_t y_stride) {
+  if (rows == kRows) return DotStrip<Format, kRows>(x, x_stride, w, row_begin, row_end, y, y_stride);
+  if constexpr (kRows > 1) {
+    DotUpTo<Format, kRows - 1>(x, x_stride, rows, w, row_begin, row_end, y, y_stride);
+  }
+}
+
 // Unpacks the matrix anew for every few rows of x.
 template <class Format>
 void DotDirect(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end,
                float* y, int64_t y_stride) {
-  int64_t r = 0;
-  for (; r + kTileRows <= rows; r += kTileRows) {
-    DotStrip<Format, kTileRows, kTileOutputs>(x + r * x_stride, x_stride, w, row_begin, row_end, y + r * y_stride,
-                                              y_stride);
-  }
-  if (kTileRows > 3 && r + 3 == rows) {
-    DotStrip<Format, 3, kTileOutputs>(x + r * x_stride, x_stride, w, row_begin, row_end, y + r * y_stride, y_stride);
-  } else if (r + 2 == rows) {
-    DotStrip<Format, 2, kTileOutputs>(x + r * x_stride, x_stride, w, row_begin, row_end, y + r * y_stride, y_stride);
-  } else if (r + 1 == rows) {
-    DotStrip<Format, 1, 4>(x + r * x_stride, x_stride, w, row_begin, row_end, y + r * y_stride, y_stride);
+  constexpr int64_t kRows = kIsWeight<Format> ? kRowsMax : kTileRows;
+  // As few passes as there must be, of rows as equal as can be.
+  for (int64_t passes = (rows + kRows - 1) / kRows, r = 0; passes > 0; --passes) {
+    const int64_t count = (rows - r + passes - 1) / passes;
+    DotUpTo<Format, kRows>(x + r * x_stride, x_stride, count, w, row_begin, row_end, y + r * y_stride, y_stride);
+    r += count;
   }
 }
 
-// Floats of an unpacked piece of a matrix: 128 KiB, which leaves room for x in a second-level cache.
-constexpr int64_t kPanelFloats = 32 * 1024;
+// Rows of a matrix that are unpacked together, unless they are longer than kPanelColumns. 128 KiB for 2048 columns
+// leave room for x in a second-level cache.
+constexpr int64_t kPanelOutputs = 16;
+constexpr int64_t kPanelColumns = 8 * 1024;
+// What is multiplied at once is smaller, so that a first-level cache holds it.
+constexpr int64_t kBlockColumns = 256;
+constexpr int64_t kBlockRows = 48;
 
 template <class Format>
 void UnpackRow(const Matrix& w, int64_t row, int64_t col_begin, int64_t col_end, float* out) {
   const auto* elements = RowOf<Format>(w, row);
-  for (int64_t block = col_begin; block < col_end; block += kScaleBlock) {
+  for (int64_t block = col_begin, end = 0; block < col_end; block = end) {
     const V scale = ScaleOf<Format>(w, row, block);
-    const int64_t end = std::min(block + kScaleBlock, col_end);
+    end = std::min(w.next_scale(block), col_end);
     int64_t k = block;
     for (; k + kLength <= end; k += kLength) {
       hn::StoreU(Format::unpack(elements + k, scale), kFloats, out + (k - col_begin));
@@ -242,21 +269,98 @@ void UnpackRow(const Matrix& w, int64_t row, int64_t col_begin, int64_t col_end,
   }
 }
 
+// Columns [col, col_end) of some rows of the matrix, side by side: rows far apart would share too few places of a
+// cache.
+struct PanelBlock {
+  const float* weights;  // (outputs, kBlockColumns)
+  int64_t cols;          // of the matrix
+  int64_t col;
+  int64_t col_end;
+};
+
+// A block times a tile of rows of x: the partial sums wait in `partial`, (rows, kPanelOutputs, kLanes), for the columns
+// to come.
+template <int64_t kRows, int64_t kOutputs>
+HWY_INLINE void PanelTile(const float* x, int64_t x_stride, const PanelBlock& block, int64_t output, float* partial,
+                          float* y, int64_t y_stride) {
+  Sums<kRows, kOutputs> sums;
+  const float* rows[kOutputs];
+  V scales[kOutputs];
+  for (int64_t o = 0; o < kOutputs; ++o) {
+    rows[o] = block.weights + (output + o) * kBlockColumns - block.col;
+    scales[o] = hn::Set(kFloats, FloatFormat::kScale);
+  }
+  float* kept = partial + output * kLanes;
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t o = 0; o < kOutputs; ++o) {
+      for (int64_t i = 0; i < kVectors; ++i) {
+        sums.v[r][o][i] = block.col == 0 ? hn::Zero(kFloats)
+                                         : hn::Load(kFloats, kept + (r * kPanelOutputs + o) * kLanes + i * kLength);
+      }
+    }
+  }
+  const int64_t whole = std::min(block.col_end, block.cols / kLanes * kLanes);
+  AddProducts<FloatFormat>(x, x_stride, rows, scales, block.col, whole, sums);
+  if (block.col_end > whole) AddLastProducts<FloatFormat>(x, x_stride, rows, scales, whole, block.col_end, sums);
+  if (block.col_end == block.cols) return StoreSums(sums, y + output, y_stride);
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t o = 0; o < kOutputs; ++o) {
+      for (int64_t i = 0; i < kVectors; ++i) {
+        hn::Store(sums.v[r][o][i], kFloats, kept + (r * kPanelOutputs + o) * kLanes + i * kLength);
+      }
+    }
+  }
+}
+
+template <int64_t kRows>
+void PanelStrip(const float* x, int64_t x_stride, const PanelBlock& block, int64_t outputs, float* partial, float* y,
+                int64_t y_stride) {
+  int64_t o = 0;
+  for (; o + kTileOutputs <= outputs; o += kTileOutputs) {
+    PanelTile<kRows, kTileOutputs>(x, x_stride, block, o, partial, y, y_stride);
+  }
+  for (; o < outputs; ++o) PanelTile<kRows, 1>(x, x_stride, block, o, partial, y, y_stride);
+}
+
+// `panel`: blocks of columns of `outputs` rows, one after the other.
+void DotPanel(const float* x, int64_t x_stride, int64_t rows, const float* panel, int64_t outputs, int64_t cols,
+              float* y, int64_t y_stride) {
+  HWY_ALIGN float partial[kBlockRows * kPanelOutputs * kLanes];
+  for (int64_t row = 0; row < rows; row += kBlockRows) {
+    const int64_t row_end = std::min(row + kBlockRows, rows);
+    for (int64_t col = 0; col < cols; col += kBlockColumns) {
+      const PanelBlock block{panel + col * kPanelOutputs, cols, col, std::min(col + kBlockColumns, cols)};
+      int64_t r = row;
+      for (; r + kTileRows <= row_end; r += kTileRows) {
+        PanelStrip<kTileRows>(x + r * x_stride, x_stride, block, outputs, partial + (r - row) * kPanelOutputs * kLanes,
+                              y + r * y_stride, y_stride);
+      }
+      for (; r < row_end; ++r) {
+        PanelStrip<1>(x + r * x_stride, x_stride, block, outputs, partial + (r - row) * kPanelOutputs * kLanes,
+                      y + r * y_stride, y_stride);
+      }
+    }
+  }
+}
+
 // Unpacks a few rows of the matrix once for all rows of x.
 template <class Format>
 void DotUnpacked(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end,
                  float* y, int64_t y_stride) {
-  const int64_t panel_rows = kPanelFloats / w.cols;
-  if (rows <= kTileRows || panel_rows < kTileOutputs) {
+  if (rows <= 2 * kRowsMax || w.cols == 0 || w.cols > kPanelColumns) {
     DotDirect<Format>(x, x_stride, rows, w, row_begin, row_end, y, y_stride);
     return;
   }
-  HWY_ALIGN float panel[kPanelFloats];
-  for (int64_t o = row_begin; o < row_end; o += panel_rows) {
-    const int64_t count = std::min(panel_rows, row_end - o);
-    for (int64_t i = 0; i < count; ++i) UnpackRow<Format>(w, o + i, 0, w.cols, panel + i * w.cols);
-    DotDirect<FloatFormat>(x, x_stride, rows, float_matrix(panel, count, w.cols, w.cols), 0, count, y + (o - row_begin),
-                           y_stride);
+  HWY_ALIGN float panel[kPanelColumns * kPanelOutputs];
+  for (int64_t o = row_begin; o < row_end; o += kPanelOutputs) {
+    const int64_t count = std::min(kPanelOutputs, row_end - o);
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t k = 0; k < w.cols; k += kBlockColumns) {
+        UnpackRow<Format>(w, o + i, k, std::min(k + kBlockColumns, w.cols),
+                          panel + k * kPanelOutputs + i * kBlockColumns);
+      }
+    }
+    DotPanel(x, x_stride, rows, panel, count, w.cols, y + (o - row_begin), y_stride);
   }
 }
 
@@ -319,6 +423,37 @@ void WeightedFloats(const float* x, int64_t x_stride, int64_t rows, const float*
   }
 }
 
+// One row of x: y (16 * kGroups) += x (depth) * columns [col, col + 16 * kGroups) of rows [row, row + depth) of w,
+// which share a scale.
+template <class Format, int64_t kGroups>
+HWY_INLINE void WeightedRowTile(const float* x, const Matrix& w, int64_t row, int64_t depth, int64_t col, float* y) {
+  constexpr int64_t kWide = kGroups * kVectors;
+  const V scale = ScaleOf<Format>(w, row, col);
+  const auto* weights = RowOf<Format>(w, row) + col;
+  V sums[kWide];
+  for (int64_t i = 0; i < kWide; ++i) sums[i] = hn::LoadU(kFloats, y + i * kLength);
+  for (int64_t o = 0; o < depth; ++o, weights += w.stride) {
+    const V factor = hn::Set(kFloats, x[o]);
+    for (int64_t i = 0; i < kWide; ++i) {
+      sums[i] = hn::MulAdd(factor, Format::unpack(weights + i * kLength, scale), sums[i]);
+    }
+  }
+  for (int64_t i = 0; i < kWide; ++i) hn::StoreU(sums[i], kFloats, y + i * kLength);
+}
+
+// One row of x with FP8 weights, columns in whole scale blocks.
+void WeightedRow(const float* x, const Matrix& w, int64_t row_begin, int64_t row_end, int64_t col_begin,
+                 int64_t col_end, float* y) {
+  constexpr int64_t kGroups = kVectors == 1 ? 8 : 4;
+  static_assert(kScaleBlock % (kGroups * kLanes) == 0);
+  for (int64_t row = row_begin, next = 0; row < row_end; row = next) {
+    next = std::min(row_end, (row + w.scale_row) / kScaleBlock * kScaleBlock + kScaleBlock - w.scale_row);
+    for (int64_t k = col_begin; k < col_end; k += kGroups * kLanes) {
+      WeightedRowTile<Fp8Format, kGroups>(x + (row - row_begin), w, row, next - row, k, y + (k - col_begin));
+    }
+  }
+}
+
 template <class Format>
 void WeightedUnpacked(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, int64_t row_begin,
                       int64_t row_end, int64_t col_begin, int64_t col_end, float* y, int64_t y_stride) {
@@ -362,6 +497,9 @@ void AddWeightedRows(const float* x, int64_t x_stride, int64_t rows, const Matri
     case Matrix::Format::kBF16:
       return WeightedUnpacked<Bf16Format>(x, x_stride, rows, w, row_begin, row_end, col_begin, col_end, y, y_stride);
     case Matrix::Format::kFP8:
+      if (rows == 1 && (col_end - col_begin) % kScaleBlock == 0 && w.scale_col == 0) {
+        return WeightedRow(x, w, row_begin, row_end, col_begin, col_end, y);
+      }
       return WeightedUnpacked<Fp8Format>(x, x_stride, rows, w, row_begin, row_end, col_begin, col_end, y, y_stride);
   }
 }

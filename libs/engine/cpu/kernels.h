@@ -15,7 +15,7 @@
 namespace bellwether::engine::cpu {
 
 // y[r][o - row_begin] = sum over k of x[r][k] * w[o][k], for r < rows and row_begin <= o < row_end.
-// x: (rows, w.cols) and y: (rows, row_end - row_begin), rows x_stride and y_stride floats apart.
+// x: (rows, w.cols) and y: (rows, row_end - row_begin), rows x_stride and y_stride floats apart. Without columns y = 0.
 void dot_rows(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end,
               float* y, int64_t y_stride);
 

@@ -29,11 +29,13 @@ inline void run_dot(ThreadPool& pool, const DotJob& job) {
 // Work of `units` equal units, such as the outputs of a matrix product.
 struct WorkItem {
   int64_t units;
-  int64_t unit_cost;  // multiply-adds
+  int64_t unit_cost;  // multiply-adds; 1 or more
 };
 
 // Below this many multiply-adds, waking the other threads costs more than it saves.
 inline constexpr int64_t kParallelCostMin = 16 * 1024;
+
+inline constexpr int64_t kShareCostMin = 512 * 1024;
 
 // Calls work(item, begin, end) so that every unit of every item is in exactly one range; ranges are
 // cut at multiples of kPiece.
@@ -60,7 +62,9 @@ void run_items(ThreadPool& pool, std::span<const WorkItem> items, Work&& work) {
     }
   };
   if (pool.threads() == 1 || total < kParallelCostMin) return run_share(0, 1);
-  const int64_t shares = 2 * pool.threads();
+  // Threads that memory serves unequally, or that the machine delays, end at about the same time if shares are small;
+  // but each share begins with waiting for memory.
+  const int64_t shares = std::clamp<int64_t>(total / kShareCostMin, 2 * pool.threads(), 16 * pool.threads());
   pool.run(shares, [&](int64_t share, int) { run_share(share, shares); });
 }
 

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
 
+#include "engine/cpu/kernels.h"
 #include "weights/float_formats.h"
 
 namespace bellwether::engine::cpu {
@@ -21,30 +23,37 @@ int64_t blocks_of(int64_t size) {
   return (size + kScaleBlock - 1) / kScaleBlock;
 }
 
+int64_t bytes_of(const Matrix& matrix, int64_t elements) {
+  return elements * Matrix::bytes_of(matrix.format);
+}
+
+// A file may put a tensor anywhere; reading floats from odd addresses is undefined.
+bool is_aligned(const Matrix& matrix) {
+  return reinterpret_cast<uintptr_t>(matrix.data) % static_cast<uintptr_t>(Matrix::bytes_of(matrix.format)) == 0;
+}
+
 class Loader {
  public:
   Loader(const ModelConfig& config, ThreadPool& pool, ModelWeights& model)
-      : config_(config), pool_(pool), model_(model) {}
+      : config_(config), slices_(model.slices), pool_(pool), model_(model) {}
 
+  // `rows` and `cols` of the tensor `name` of that shape.
+  [[nodiscard]] Matrix matrix(const std::string& name, int64_t all_rows, Slice rows, int64_t all_cols, Slice cols) {
+    const Matrix whole = whole_matrix(name, all_rows, all_cols);
+    Matrix part = whole.part(rows.begin, rows.size(), cols.begin, cols.size());
+    if (part.format == Matrix::Format::kFP8) check_codes(name, part);
+    if (cols.size() == all_cols && is_aligned(part)) return part;
+    if (whole.format == Matrix::Format::kFP8 && cols.begin % kVectorColumns != 0) return unpacked(whole, rows, cols);
+    return side_by_side(part);
+  }
   [[nodiscard]] Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
-    const Tensor tensor = model_.source->get(name, {rows, cols});
-    Matrix matrix{.data = tensor.data.data(), .rows = rows, .cols = cols, .stride = cols};
-    switch (tensor.dtype) {
-      case DType::kF32:
-        matrix.format = Matrix::Format::kF32;
-        break;
-      case DType::kBF16:
-        matrix.format = Matrix::Format::kBF16;
-        break;
-      case DType::kF8E4M3:
-        matrix.format = Matrix::Format::kFP8;
-        check_codes(name, tensor.data);
-        matrix.scales = scales(name + "_scale_inv", blocks_of(rows), blocks_of(cols));
-        break;
-      default:
-        refuse_format(name, tensor.dtype);
-    }
-    return matrix;
+    return matrix(name, rows, {0, rows}, cols, {0, cols});
+  }
+  [[nodiscard]] Matrix row_slice(const std::string& name, int64_t all_rows, Slice rows, int64_t cols) {
+    return matrix(name, all_rows, rows, cols, {0, cols});
+  }
+  [[nodiscard]] Matrix column_slice(const std::string& name, int64_t rows, int64_t all_cols, Slice cols) {
+    return matrix(name, rows, {0, rows}, all_cols, cols);
   }
 
   [[nodiscard]] std::vector<float> vector(const std::string& name, int64_t size) {
@@ -64,29 +73,34 @@ class Loader {
     return values;
   }
 
-  [[nodiscard]] MlpWeights mlp(const std::string& prefix, int64_t inner) {
-    return {.gate = matrix(prefix + "gate_proj.weight", inner, config_.hidden_size),
-            .up = matrix(prefix + "up_proj.weight", inner, config_.hidden_size),
-            .down = matrix(prefix + "down_proj.weight", config_.hidden_size, inner)};
+  [[nodiscard]] MlpWeights mlp(const std::string& prefix, int64_t all, Slice inner) {
+    return {.gate = row_slice(prefix + "gate_proj.weight", all, inner, config_.hidden_size),
+            .up = row_slice(prefix + "up_proj.weight", all, inner, config_.hidden_size),
+            .down = column_slice(prefix + "down_proj.weight", config_.hidden_size, all, inner)};
   }
 
   [[nodiscard]] AttentionWeights attention(const std::string& prefix) {
-    const int64_t heads = config_.num_attention_heads;
     const int64_t hidden = config_.hidden_size;
-    const int64_t q_rows = heads * config_.qk_head_dim();
+    const int64_t kv_rows = config_.qk_nope_head_dim + config_.v_head_dim;  // of kv_b, for each head
+    // This rank's part of what has `size` rows or columns for each head.
+    const auto of_heads = [&](int64_t size) { return Slice{slices_.heads.begin * size, slices_.heads.end * size}; };
+    const auto of_all = [&](int64_t size) { return config_.num_attention_heads * size; };
+    const auto head_rows = [&](const char* name, int64_t size, int64_t cols) {
+      return row_slice(prefix + name, of_all(size), of_heads(size), cols);
+    };
     AttentionWeights attention;
     if (config_.q_lora_rank > 0) {
       attention.q_a = matrix(prefix + "q_a_proj.weight", config_.q_lora_rank, hidden);
       attention.q_a_norm = vector(prefix + "q_a_layernorm.weight", config_.q_lora_rank);
-      attention.q_b = matrix(prefix + "q_b_proj.weight", q_rows, config_.q_lora_rank);
+      attention.q_b = head_rows("q_b_proj.weight", config_.qk_head_dim(), config_.q_lora_rank);
     } else {
-      attention.q_b = matrix(prefix + "q_proj.weight", q_rows, hidden);
+      attention.q_b = head_rows("q_proj.weight", config_.qk_head_dim(), hidden);
     }
     attention.kv_a = matrix(prefix + "kv_a_proj_with_mqa.weight", config_.latent_dim(), hidden);
     attention.kv_a_norm = vector(prefix + "kv_a_layernorm.weight", config_.kv_lora_rank);
-    attention.kv_b = matrix(prefix + "kv_b_proj.weight", heads * (config_.qk_nope_head_dim + config_.v_head_dim),
-                            config_.kv_lora_rank);
-    attention.o = matrix(prefix + "o_proj.weight", hidden, heads * config_.v_head_dim);
+    attention.kv_b = head_rows("kv_b_proj.weight", kv_rows, config_.kv_lora_rank);
+    attention.o =
+        column_slice(prefix + "o_proj.weight", hidden, of_all(config_.v_head_dim), of_heads(config_.v_head_dim));
     return attention;
   }
 
@@ -97,33 +111,93 @@ class Loader {
     layer.attention = attention(prefix + "self_attn.");
     layer.post_attention_norm = vector(prefix + "post_attention_layernorm.weight", config_.hidden_size);
     if (!config_.is_moe_layer(index)) {
-      layer.dense = mlp(prefix + "mlp.", config_.intermediate_size);
+      layer.dense = mlp(prefix + "mlp.", config_.intermediate_size, slices_.dense);
       return layer;
     }
     layer.router = matrix(prefix + "mlp.gate.weight", config_.n_routed_experts, config_.hidden_size);
     layer.router_bias = vector(prefix + "mlp.gate.e_score_correction_bias", config_.n_routed_experts);
     for (int64_t e = 0; e < config_.n_routed_experts; ++e) {
-      layer.experts.push_back(mlp(fmt::format("{}mlp.experts.{}.", prefix, e), config_.moe_intermediate_size));
+      layer.experts.push_back(
+          mlp(fmt::format("{}mlp.experts.{}.", prefix, e), config_.moe_intermediate_size, slices_.expert));
     }
     if (config_.n_shared_experts > 0) {
-      layer.shared = mlp(prefix + "mlp.shared_experts.", config_.n_shared_experts * config_.moe_intermediate_size);
+      layer.shared =
+          mlp(prefix + "mlp.shared_experts.", config_.n_shared_experts * config_.moe_intermediate_size, slices_.shared);
     }
     return layer;
   }
 
+  [[nodiscard]] DraftWeights draft() {
+    const int64_t hidden = config_.hidden_size;
+    const std::string prefix = fmt::format("model.layers.{}.", config_.num_hidden_layers);
+    return {.embedding_norm = vector(prefix + "enorm.weight", hidden),
+            .hidden_norm = vector(prefix + "hnorm.weight", hidden),
+            .input = column_slice(prefix + "eh_proj.weight", hidden, 2 * hidden, slices_.draft_input),
+            .layer = layer(config_.num_hidden_layers),
+            .norm = vector(prefix + "shared_head.norm.weight", hidden)};
+  }
+
  private:
+  static constexpr int64_t kVectorColumns = 16;  // as Matrix::scale_col
+
+  [[nodiscard]] Matrix whole_matrix(const std::string& name, int64_t rows, int64_t cols) {
+    const Tensor tensor = model_.source->get(name, {rows, cols});
+    Matrix matrix{.data = tensor.data.data(), .rows = rows, .cols = cols, .stride = cols};
+    switch (tensor.dtype) {
+      case DType::kF32:
+        matrix.format = Matrix::Format::kF32;
+        break;
+      case DType::kBF16:
+        matrix.format = Matrix::Format::kBF16;
+        break;
+      case DType::kF8E4M3:
+        matrix.format = Matrix::Format::kFP8;
+        matrix.scales = scales(name + "_scale_inv", blocks_of(rows), blocks_of(cols));
+        matrix.scale_stride = blocks_of(cols);
+        break;
+      default:
+        refuse_format(name, tensor.dtype);
+    }
+    return matrix;
+  }
+
+  // A copy whose rows follow each other without gaps: a slice's pages then hold nothing else.
+  [[nodiscard]] Matrix side_by_side(Matrix part) {
+    const int64_t row_bytes = bytes_of(part, part.cols);
+    const int64_t stride_bytes = bytes_of(part, part.stride);
+    std::byte* to = new_copy(part.rows * row_bytes);
+    pool_.for_each(part.rows, [&](int64_t row) {
+      std::memcpy(to + row * row_bytes, part.data + row * stride_bytes, static_cast<size_t>(row_bytes));
+    });
+    part.data = to;
+    part.stride = part.cols;
+    return part;
+  }
+
+  // For a slice of FP8 columns that begins where kernels cannot: its weights in float32, the same values.
+  [[nodiscard]] Matrix unpacked(const Matrix& whole, Slice rows, Slice cols) {
+    auto* to = reinterpret_cast<float*>(new_copy(rows.size() * cols.size() * int64_t{sizeof(float)}));
+    std::vector<float> row_values(static_cast<size_t>(whole.cols));
+    for (int64_t row = 0; row < rows.size(); ++row) {
+      copy_row(whole, rows.begin + row, row_values.data());
+      std::copy_n(row_values.data() + cols.begin, cols.size(), to + row * cols.size());
+    }
+    return float_matrix(to, rows.size(), cols.size(), cols.size());
+  }
+
+  [[nodiscard]] std::byte* new_copy(int64_t bytes) {
+    return model_.copies.emplace_back(std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bytes))).get();
+  }
+
   [[noreturn]] static void refuse_format(const std::string& name, DType dtype) {
     throw WeightsError(fmt::format("tensor {}: {} weights are not supported", name, weights::name_of(dtype)));
   }
 
-  void check_codes(const std::string& name, std::span<const std::byte> codes) {
-    constexpr int64_t kPieceBytes = 1 << 20;
-    const auto bytes = static_cast<int64_t>(codes.size());
+  void check_codes(const std::string& name, const Matrix& part) {
     std::atomic<bool> has_nan = false;
-    pool_.for_each((bytes + kPieceBytes - 1) / kPieceBytes, [&](int64_t piece) {
-      const auto begin = static_cast<size_t>(piece * kPieceBytes);
+    pool_.for_each(part.rows, [&](int64_t row) {
       int found = 0;
-      for (const std::byte code : codes.subspan(begin, std::min<size_t>(kPieceBytes, codes.size() - begin))) {
+      for (const std::byte code : std::span(part.data + row * part.stride, static_cast<size_t>(part.cols))) {
         found |= static_cast<int>((code & std::byte{0x7F}) == std::byte{0x7F});
       }
       if (found != 0) has_nan.store(true, std::memory_order_relaxed);
@@ -146,15 +220,18 @@ class Loader {
   }
 
   const ModelConfig& config_;
+  const RankSlices& slices_;
   ThreadPool& pool_;
   ModelWeights& model_;
 };
 
 }  // namespace
 
-ModelWeights load_weights(const ModelConfig& config, std::unique_ptr<weights::TensorSource> source, ThreadPool& pool,
+ModelWeights load_weights(const ModelConfig& config, const WeightsWanted& wanted,
+                          std::unique_ptr<weights::TensorSource> source, ThreadPool& pool,
                           const std::function<void(double)>& progress) {
   ModelWeights model;
+  model.slices = slices_of(config, wanted.rank, wanted.ranks);
   model.source = std::move(source);
   Loader loader(config, pool, model);
   model.embedding = loader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
@@ -163,8 +240,11 @@ ModelWeights load_weights(const ModelConfig& config, std::unique_ptr<weights::Te
     model.layers.push_back(loader.layer(i));
   }
   model.norm = loader.vector("model.norm.weight", config.hidden_size);
-  model.head = config.tie_word_embeddings ? model.embedding
-                                          : loader.matrix("lm_head.weight", config.vocab_size, config.hidden_size);
+  const Slice vocabulary = model.slices.vocabulary;
+  model.head = config.tie_word_embeddings
+                   ? model.embedding.part(vocabulary.begin, vocabulary.size(), 0, config.hidden_size)
+                   : loader.row_slice("lm_head.weight", config.vocab_size, vocabulary, config.hidden_size);
+  if (wanted.draft) model.draft = loader.draft();
   if (progress) progress(1);
   return model;
 }

@@ -1,4 +1,4 @@
-#include "mesh/grpc_health.h"
+#include "mesh/grpc_server.h"
 
 #include <gmock/gmock.h>
 #include <grpcpp/client_context.h>
@@ -31,36 +31,40 @@ grpc::Status check(const std::string& address, const std::string& service, Healt
   return stub->Check(&context, request, &response);
 }
 
-TEST(GrpcHealth, SaysWhetherItServes) {
-  GrpcHealth health("127.0.0.1:0");
+TEST(GrpcServer, SaysWhetherItServes) {
+  GrpcServer server("127.0.0.1:0");
+  server.start();
   HealthCheckResponse response;
-  EXPECT_EQ(check(health.address(), "", response).error_message(), "");
+  EXPECT_EQ(check(server.address(), "", response).error_message(), "");
   EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
-  health.set_serving(true);
-  EXPECT_EQ(check(health.address(), "", response).error_message(), "");
+  server.set_serving(true);
+  EXPECT_EQ(check(server.address(), "", response).error_message(), "");
   EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
-  EXPECT_EQ(check(health.address(), "unknown", response).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(check(server.address(), "unknown", response).error_code(), grpc::StatusCode::NOT_FOUND);
 }
 
-TEST(GrpcHealth, Stops) {
-  GrpcHealth health("127.0.0.1:0");
-  health.stop(100ms);
-  health.stop(100ms);
-  health.set_serving(true);
+TEST(GrpcServer, Stops) {
+  GrpcServer server("127.0.0.1:0");
+  server.start();
+  server.stop(100ms);
+  server.stop(100ms);
+  server.set_serving(true);
   HealthCheckResponse response;
-  EXPECT_EQ(check(health.address(), "", response).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(check(server.address(), "", response).error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
-TEST(GrpcHealth, SaysWhyItCannotListen) {
-  const GrpcHealth first("127.0.0.1:0");
+TEST(GrpcServer, SaysWhyItCannotListen) {
+  GrpcServer first("127.0.0.1:0");
+  first.start();
+  GrpcServer second(first.address());
   try {
-    const GrpcHealth second(first.address());
+    second.start();
     FAIL() << "two servers on one address";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnavailable);
     EXPECT_THAT(error.what(), HasSubstr(first.address()));
   }
-  EXPECT_THROW(GrpcHealth("nonsense"), Error);
+  EXPECT_THROW(GrpcServer("nonsense"), Error);
 }
 
 }  // namespace

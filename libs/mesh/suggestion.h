@@ -5,11 +5,11 @@
 #include <string_view>
 #include <vector>
 
-namespace bellwether::cli {
+namespace bellwether::mesh {
 
 // The choice with the smallest edit distance (insert, delete, replace, swap of neighbours), if it is small enough for
 // a typing mistake: a third of the word's length, at least one. The first of equals.
 [[nodiscard]] std::optional<std::string_view> closest_choice(std::string_view word,
                                                              const std::vector<std::string_view>& choices);
 
-}  // namespace bellwether::cli
+}  // namespace bellwether::mesh

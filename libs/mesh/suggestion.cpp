@@ -1,9 +1,9 @@
-#include "cli/suggestion.h"
+#include "mesh/suggestion.h"
 
 #include <algorithm>
 #include <cstddef>
 
-namespace bellwether::cli {
+namespace bellwether::mesh {
 namespace {
 
 // A word longer than this is no mistyped command, and the table below stays small.
@@ -41,4 +41,4 @@ std::optional<std::string_view> closest_choice(std::string_view word, const std:
   return closest;
 }
 
-}  // namespace bellwether::cli
+}  // namespace bellwether::mesh

@@ -1,4 +1,4 @@
-#include "mesh/grpc_health.h"
+#include "mesh/grpc_server.h"
 
 #include <fmt/format.h>
 #include <grpc/support/log.h>
@@ -8,6 +8,9 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+
+#include <utility>
+#include <vector>
 
 #include "mesh/address.h"
 #include "mesh/error.h"
@@ -26,7 +29,7 @@ extern "C" const char* __tsan_default_suppressions() {
 namespace bellwether::mesh {
 namespace {
 
-constexpr int kMessageBytesMax = 64 * 1024;  // a health request is a service's name
+constexpr int kMessageBytesMax = 64 * 1024;  // what is sent here is small
 constexpr int kThreadsMax = 8;
 constexpr std::chrono::milliseconds kStopTimeMax{1000};
 
@@ -38,13 +41,16 @@ void log_as_we_do(gpr_log_func_args* line) {
 
 }  // namespace
 
-class GrpcHealth::Impl {
+class GrpcServer::Impl {
  public:
-  explicit Impl(const std::string& address) {
-    Address bound = parse_address(address);
+  explicit Impl(const std::string& address) : address_(address) { static_cast<void>(parse_address(address)); }
+
+  ~Impl() { stop(kStopTimeMax); }
+
+  void start() {
     gpr_set_log_function(log_as_we_do);
     grpc::EnableDefaultHealthCheckService(true);
-    grpc::ResourceQuota quota("health");
+    grpc::ResourceQuota quota("service");
     quota.SetMaxThreads(kThreadsMax);
     grpc::ServerBuilder builder;
     builder.SetResourceQuota(quota);
@@ -52,16 +58,16 @@ class GrpcHealth::Impl {
     // Otherwise a second server could take the same port unnoticed.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.RegisterCallbackGenericService(&unknown_methods_);
+    for (const auto& service : services_) builder.RegisterService(service.get());
     int port = 0;
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(address_, grpc::InsecureServerCredentials(), &port);
     server_ = builder.BuildAndStart();
-    if (!server_ || port == 0) throw Error(ErrorCode::kUnavailable, fmt::format("cannot serve gRPC on {}", address));
-    server_->GetHealthCheckService()->SetServingStatus(false);
+    if (!server_ || port == 0) throw Error(ErrorCode::kUnavailable, fmt::format("cannot serve gRPC on {}", address_));
+    server_->GetHealthCheckService()->SetServingStatus(serving_);
+    Address bound = parse_address(address_);
     bound.port = static_cast<uint16_t>(port);
     address_ = to_string(bound);
   }
-
-  ~Impl() { stop(kStopTimeMax); }
 
   void stop(std::chrono::milliseconds timeout) {
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + timeout);
@@ -70,22 +76,36 @@ class GrpcHealth::Impl {
 
   // Answers UNIMPLEMENTED; a server without any service of its own would not start.
   grpc::CallbackGenericService unknown_methods_;
+  std::vector<std::shared_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
+  bool serving_ = false;  // before the start
   std::string address_;
 };
 
-GrpcHealth::GrpcHealth(const std::string& address) : impl_(std::make_unique<Impl>(address)) {}
-GrpcHealth::~GrpcHealth() = default;
+GrpcServer::GrpcServer(const std::string& address) : impl_(std::make_unique<Impl>(address)) {}
+GrpcServer::~GrpcServer() = default;
 
-const std::string& GrpcHealth::address() const {
+void GrpcServer::add_service(std::shared_ptr<grpc::Service> service) {
+  impl_->services_.push_back(std::move(service));
+}
+
+void GrpcServer::start() {
+  impl_->start();
+}
+
+const std::string& GrpcServer::address() const {
   return impl_->address_;
 }
 
-void GrpcHealth::set_serving(bool serving) {
-  if (impl_->server_) impl_->server_->GetHealthCheckService()->SetServingStatus(serving);
+void GrpcServer::set_serving(bool serving) {
+  if (impl_->server_) {
+    impl_->server_->GetHealthCheckService()->SetServingStatus(serving);
+  } else {
+    impl_->serving_ = serving;
+  }
 }
 
-void GrpcHealth::stop(std::chrono::milliseconds timeout) {
+void GrpcServer::stop(std::chrono::milliseconds timeout) {
   impl_->stop(timeout);
 }
 
