@@ -12,10 +12,11 @@ find_package(OpenSSL REQUIRED)
 find_package(CURL REQUIRED)
 find_package(GTest CONFIG REQUIRED)
 find_package(hwy CONFIG REQUIRED)
-find_package(ucx CONFIG REQUIRED)
 
 # The CMake package of Debian 12's libnats-dev names a static library that it does not ship; its pkg-config file is right.
 pkg_check_modules(nats REQUIRED IMPORTED_TARGET libnats)
+# Debian 13's CMake package of libucx-dev names an include folder that it does not ship.
+pkg_check_modules(ucx REQUIRED IMPORTED_TARGET ucx)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 
 # yaml-cpp 0.7 (Debian 12) has no namespaced target.

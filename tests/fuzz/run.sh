@@ -3,6 +3,7 @@
 #   tests/fuzz/run.sh BIN_FOLDER SECONDS
 set -euo pipefail
 bin=$1 seconds=$2
+export UCX_MEM_MMAP_HOOK_MODE=none  # UCX and the sanitizers would both overwrite the beginning of mmap()
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for fuzzer in "$bin"/fuzz_*; do
