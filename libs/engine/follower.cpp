@@ -31,13 +31,13 @@ class Follower::Impl {
       const std::vector<int32_t> words = receive_plan(group, words_max());
       const RankPlan plan = decode(words, limits_, rows);
       if (plan.kind == RankPlan::Kind::kEnd) return;
-      if (plan.kind == RankPlan::Kind::kCompute) {
-        (void)forward_->compute(plan.batch);
-        rows = 0;
-        for (const BatchSegment& segment : plan.batch) rows += std::ssize(segment.ids);
-      } else {
+      if (plan.kind == RankPlan::Kind::kDraft) {
         (void)forward_->draft(plan.drafts);
+        continue;
       }
+      (void)forward_->compute(plan.batch);
+      rows = 0;
+      for (const BatchSegment& segment : plan.batch) rows += std::ssize(segment.ids);
       steps_.fetch_add(1, std::memory_order_relaxed);
     }
   }

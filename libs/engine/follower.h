@@ -20,8 +20,8 @@ class Follower {
   ~Follower();
 
   // Computes what the head of `group` plans, until the head ends the group in order. Throws GroupBroken. Can be called
-  // again with another group: the KV cache begins empty, the weights stay. `steps` counts up after each step; it may
-  // be read from other threads.
+  // again with another group: the KV cache begins empty, the weights stay. `steps` counts batches, as the head does; it
+  // may be read from other threads.
   void follow(Collective& group);
   [[nodiscard]] uint64_t steps() const;
 
