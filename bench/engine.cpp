@@ -166,7 +166,10 @@ class Bench {
     for (int64_t i = 0; i < options_.repeat; ++i) {
       progress(best.name, i);
       for (int64_t sequence = 0; sequence < batch; ++sequence) admit(context, options_.steps + kWarmUpSteps);
-      for (int64_t warm = 0; warm < kWarmUpSteps;) warm += engine_.step().decode_tokens == batch ? 1 : 0;
+      for (int64_t warm = 0; warm < kWarmUpSteps;) {
+        if (!engine_.has_work()) throw UsageError(fmt::format("{} sequences do not decode together", batch));
+        warm += engine_.step().decode_tokens == batch ? 1 : 0;
+      }
       run(best, [&] {
         engine::WeightWork work;
         for (int64_t step = 0; step < options_.steps; ++step) add(work, engine_.step().work);
@@ -217,8 +220,9 @@ std::unique_ptr<engine::Engine> load(const Options& options) {
   const int64_t batch = std::ranges::max(options.batch);
   const int64_t decoded = std::ranges::max(options.context) + options.steps + 8;
   engine::EngineOptions wanted{.threads = static_cast<int>(options.threads), .sequences_max = static_cast<int>(batch)};
+  // A sequence starts only when those that run could each have one block more (engine/batch_plan.h).
   wanted.kv_blocks =
-      std::max(batch * engine::blocks_for(decoded), engine::blocks_for(std::ranges::max(options.prefill) + 1));
+      std::max(batch * (engine::blocks_for(decoded) + 1), engine::blocks_for(std::ranges::max(options.prefill) + 1));
   const auto progress = [](double part) { fmt::print(stderr, "\rweights {:.0f} % ", 100 * part); };
   if (options.synthetic.empty()) return engine::Engine::load(options.model, wanted, progress);
   std::stringstream config;
