@@ -32,13 +32,17 @@ fresh_root() {  # a copy of the bare root with a clone of HEAD in /root/bellweth
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev" && mount --make-rslave "$root/dev"
   chroot "$root" sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommends git make ca-certificates' >"$work/$1.apt.log" 2>&1
+  # Certificates that this machine trusts beside Debian's, such as a proxy's.
+  cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
+  chroot "$root" update-ca-certificates >>"$work/$1.apt.log" 2>&1
   mkdir "$root/source"
   git clone -q --bare "$source" "$root/source/bellwether.git"
   chroot "$root" git clone -q /source/bellwether.git /root/bellwether
   echo "$root"
 }
 
-inside() { chroot "$1" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb sh -c "cd /root/bellwether && $2"; }
+# npm has certificates of its own unless told.
+inside() { chroot "$1" env -i HOME=/root NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb sh -c "cd /root/bellwether && $2"; }
 
 try_run() {
   local root started log="$work/run.log"
