@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "engine/echo/echo_forward.h"
 #include "engine/engine_loop.h"
 #include "engine/invariant.h"
 #include "engine/kv_blocks.h"
@@ -28,6 +29,14 @@ class Engine::Impl {
     return of(std::make_unique<Impl>(config, resolved, std::move(cut), group));
   }
 
+  static std::unique_ptr<Engine> make_echo(const ModelConfig& config, const EngineOptions& options,
+                                           const EchoPace& pace) {
+    const EngineOptions resolved = resolve(options, config);
+    require(resolved.ranks == 1, "an echo has one rank");
+    auto forward = std::make_unique<EchoForward>(config, resolved.kv_blocks, pace);
+    return of(std::make_unique<Impl>(config, resolved, std::move(forward), nullptr));
+  }
+
   static std::unique_ptr<Engine> of(std::unique_ptr<Impl> impl) {
     return std::unique_ptr<Engine>(new Engine(std::move(impl)));
   }
@@ -46,6 +55,10 @@ std::unique_ptr<Engine> Engine::load(const std::filesystem::path& folder, const 
 
 std::unique_ptr<Engine> Engine::synthetic(const ModelConfig& config, const EngineOptions& options) {
   return Impl::make(config, options, weights::make_synthetic_source(config.fp8_weights), {});
+}
+
+std::unique_ptr<Engine> Engine::echo(const ModelConfig& config, const EngineOptions& options, const EchoPace& pace) {
+  return Impl::make_echo(config, options, pace);
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

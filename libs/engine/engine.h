@@ -35,6 +35,12 @@ struct EngineOptions {
   int rank = 0;                    // which of them this is; 0 = the head
 };
 
+// Of an engine that repeats its prompts instead of computing (echo/echo_forward.h); 0 = as fast as it goes.
+struct EchoPace {
+  double tokens_per_s = 0;          // generated, of each sequence
+  double prefill_tokens_per_s = 0;  // of prompts, of all sequences together
+};
+
 // Which tokens may come next, for grammars. One object for each sequence, called by the engine's thread only. Throws
 // nothing.
 class TokenConstraint {
@@ -123,6 +129,8 @@ class Engine {
                                       const std::function<void(double)>& progress = {});
   // The same for a config whose weights are made up (weights/synthetic.h).
   static std::unique_ptr<Engine> synthetic(const ModelConfig& config, const EngineOptions& options);
+  // The same that repeats its prompts at a set pace and needs no weights (echo/echo_forward.h). REQUIRES: one rank.
+  static std::unique_ptr<Engine> echo(const ModelConfig& config, const EngineOptions& options, const EchoPace& pace);
   ~Engine();
 
   [[nodiscard]] const ModelConfig& config() const;

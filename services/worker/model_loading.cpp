@@ -27,13 +27,28 @@ v1::Capacity capacity_of(const ModelFacts& facts) {
   return capacity;
 }
 
-LoadedModel load_model(const WorkerSettings& settings, const std::function<void(double)>& progress) {
-  const bool synthetic = settings.load_format == "synthetic";
-  LoadedModel loaded;
-  loaded.card = read_card_files(settings.model, !synthetic);
+namespace {
+
+std::unique_ptr<engine::Engine> make_engine(const WorkerSettings& settings, const v1::ModelCard& card,
+                                            const std::function<void(double)>& progress) {
   const engine::EngineOptions options = engine_options(settings);
-  loaded.engine = synthetic ? engine::Engine::synthetic(engine::parse_model_config(loaded.card.config_json()), options)
-                            : engine::Engine::load(settings.model, options, progress);
+  if (is_echo(settings)) {
+    return engine::Engine::echo(
+        engine::parse_model_config(card.config_json()), options,
+        {.tokens_per_s = settings.echo_tokens_per_s, .prefill_tokens_per_s = settings.echo_prefill_tokens_per_s});
+  }
+  if (settings.load_format == "synthetic") {
+    return engine::Engine::synthetic(engine::parse_model_config(card.config_json()), options);
+  }
+  return engine::Engine::load(settings.model, options, progress);
+}
+
+}  // namespace
+
+LoadedModel load_model(const WorkerSettings& settings, const std::function<void(double)>& progress) {
+  LoadedModel loaded;
+  loaded.card = read_card_files(settings.model, settings.load_format != "synthetic");
+  loaded.engine = make_engine(settings, loaded.card, progress);
   loaded.card.set_model(settings.served_model_name);
   loaded.card.set_chat_format(settings.chat_format);
   loaded.card.set_context_tokens_max(static_cast<uint32_t>(facts_of(*loaded.engine).context_tokens_max));

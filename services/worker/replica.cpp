@@ -29,7 +29,7 @@ Identity identity_of(const mesh::Service& service, const WorkerSettings& setting
   return {.replica_id = settings.replica_id,
           .epoch = now,  // grows with every start, also under a fixed --replica-id
           .model = settings.served_model_name,
-          .device = settings.device,
+          .device = is_echo(settings) ? settings.engine : settings.device,
           .host = host_name(),
           .metrics_address = service.http_address(),
           .started_unix_ms = now};
@@ -89,6 +89,7 @@ Replica::Replica(mesh::Service& service, const WorkerSettings& settings)
   log::info("loading the model", {{"model", identity_.model},
                                   {"folder", settings_.model},
                                   {"replica_id", identity_.replica_id},
+                                  {"engine", settings_.engine},
                                   {"load_format", settings_.load_format}});
   announce();
 }

@@ -27,6 +27,24 @@ std::string short_name(const std::string& model) {
 }
 
 constexpr double kRanksMax = 1024;
+constexpr double kEchoRateMax = 1e9;
+
+void declare_engine(mesh::Settings& declared, WorkerSettings& settings) {
+  declared.add("engine", &settings.engine,
+               {.sentence = "What makes the tokens: the model, or an echo of the prompt, to try and measure the mesh "
+                            "without a model's work",
+                .choices = {"model", "echo"}});
+  declared.add("echo-tokens-per-s", &settings.echo_tokens_per_s,
+               {.sentence = "Pace of --engine echo for each sequence; 0 = as fast as it goes",
+                .unit = "tokens/s",
+                .min = 0,
+                .max = kEchoRateMax});
+  declared.add("echo-prefill-tokens-per-s", &settings.echo_prefill_tokens_per_s,
+               {.sentence = "Pace of --engine echo for prompts, all together; 0 = as fast as it goes",
+                .unit = "tokens/s",
+                .min = 0,
+                .max = kEchoRateMax});
+}
 
 void declare_ranks(mesh::Settings& declared, WorkerSettings& settings) {
   declared.add("ranks", &settings.ranks,
@@ -46,6 +64,7 @@ void declare_ranks(mesh::Settings& declared, WorkerSettings& settings) {
 }
 
 void require_sound_ranks(const WorkerSettings& settings) {
+  if (is_echo(settings) && settings.ranks > 1) refuse("--engine", "an echo has one rank: give --ranks 1");
   if (settings.rank >= settings.ranks) {
     refuse("--rank", fmt::format("{} is none of 0 to {}, which --ranks {} has", settings.rank, settings.ranks - 1,
                                  settings.ranks));
@@ -68,6 +87,7 @@ void declare(mesh::Settings& declared, WorkerSettings& settings) {
                {.sentence = "Name that clients use for the model; empty takes the folder's name"});
   declared.add("replica-id", &settings.replica_id,
                {.sentence = "Name of this replica, unique in the mesh; empty makes one up"});
+  declare_engine(declared, settings);
   declared.add("device", &settings.device, {.sentence = "What computes", .choices = {"cpu"}});
   declared.add("load-format", &settings.load_format,
                {.sentence = "Where weights come from; synthetic needs config.json only and makes the weights up",

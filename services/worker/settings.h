@@ -14,6 +14,9 @@ struct WorkerSettings {
   std::string model = {};              // folder
   std::string served_model_name = {};  // empty = the folder's name
   std::string replica_id = {};         // empty = made up from the model's name
+  std::string engine = "model";        // or "echo"
+  double echo_tokens_per_s = 50;
+  double echo_prefill_tokens_per_s = 10000;
   std::string device = "cpu";
   std::string load_format = "auto";
   std::string chat_format = "deepseek-r1";
@@ -37,5 +40,9 @@ void declare(mesh::Settings& declared, WorkerSettings& settings);
 [[nodiscard]] WorkerSettings resolve(WorkerSettings settings);
 
 [[nodiscard]] engine::EngineOptions engine_options(const WorkerSettings& settings);
+
+[[nodiscard]] inline bool is_echo(const WorkerSettings& settings) {
+  return settings.engine == "echo";
+}
 
 }  // namespace bellwether::worker

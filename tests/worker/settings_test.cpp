@@ -75,6 +75,14 @@ TEST(WorkerSettings, UnknownChoicesAreErrors) {
   EXPECT_THROW(settings_from({"--chat-format", "smalltalk"}), mesh::Error);
 }
 
+TEST(WorkerSettings, AnEchoHasOneRank) {
+  const std::string model = BELLWETHER_DEMO_MODEL;
+  EXPECT_FALSE(is_echo(resolve(settings_from({"--model", model}))));
+  EXPECT_TRUE(is_echo(resolve(settings_from({"--model", model, "--engine", "echo"}))));
+  EXPECT_THAT(refusal({"--model", model, "--engine", "echo", "--ranks", "2"}), StartsWith("--engine "));
+  EXPECT_THROW(settings_from({"--engine", "oracle"}), mesh::Error);
+}
+
 TEST(WorkerSettings, RanksMakeSense) {
   const std::string model = BELLWETHER_DEMO_MODEL;
   EXPECT_THAT(refusal({"--model", model, "--rank", "1"}), StartsWith("--rank "));
