@@ -57,6 +57,8 @@ PlannedProcess plan_service(const PlanOptions& options, Role role, std::string n
 PlannedProcess plan_gateway(const PlanOptions& options) {
   std::vector<std::string> flags;
   if (options.allow_remote) flags.emplace_back("--allow-remote");
+  if (options.allow_anonymous) flags.emplace_back("--allow-anonymous");
+  if (!options.api_keys_file.empty()) flags.push_back(flag("api-keys-file", options.api_keys_file));
   return plan_service(options, Role::kGateway, "api-gateway", options.programs.api_gateway, flags);
 }
 

@@ -29,8 +29,10 @@ struct PlanOptions {
   int threads = 1;       // of each process
   // Where the head of each replica is reached by its followers; only with several ranks and without autoscaling.
   std::vector<uint16_t> head_ports = {};
-  std::string http_address;   // of the gateway
-  bool allow_remote = false;  // other machines may reach it
+  std::string http_address;      // of the gateway
+  bool allow_remote = false;     // other machines may reach it ...
+  bool allow_anonymous = false;  // ... without keys
+  std::string api_keys_file;     // empty = none
   std::string nats_url;
   std::string nats_credentials_file;  // empty = none
   std::string config_file;            // empty = none

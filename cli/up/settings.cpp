@@ -47,6 +47,10 @@ void UpSettings::declare(mesh::Settings& declared) {
                {.sentence = "HOST:PORT of the API; port 0 takes a free one", .shared = true});
   declared.add("allow-remote", &common.allow_remote,
                {.sentence = "Lets --http be an address that other machines can reach", .shared = true});
+  declared.add("api-keys-file", &api_keys_file,
+               {.sentence = "YAML file of API keys, which clients then need; `bellwether key new` makes entries"});
+  declared.add("allow-anonymous", &allow_anonymous,
+               {.sentence = "With --allow-remote: serves other machines without API keys, too"});
   declared.add("log-level", &common.log_level,
                {.sentence = "Least level of the services' logs",
                 .choices = {"debug", "info", "warning", "error"},

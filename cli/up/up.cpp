@@ -59,6 +59,8 @@ PlanOptions plan_options(const UpSettings& settings, const std::vector<std::stri
   }
   options.http_address = settings.common.http_address;
   options.allow_remote = settings.common.allow_remote;
+  options.allow_anonymous = settings.allow_anonymous;
+  options.api_keys_file = settings.api_keys_file;
   options.nats_url = settings.common.nats_url;
   options.nats_credentials_file = settings.common.nats_credentials_file;
   options.config_file = config_file(arguments);

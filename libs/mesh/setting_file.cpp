@@ -11,18 +11,6 @@ namespace {
 
 constexpr size_t kFileBytesMax = size_t{256} * 1024;
 
-std::string read_limited(const std::string& path, const std::string& origin) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kFileBytesMax + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad()) reject_setting(origin, "cannot read the file " + shown(path));
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > kFileBytesMax) {
-    reject_setting(origin, fmt::format("the file {} is larger than {} bytes", shown(path), kFileBytesMax));
-  }
-  return text;
-}
-
 // Hears of a document and does nothing.
 class Ignore : public YAML::EventHandler {
  public:
@@ -37,8 +25,22 @@ class Ignore : public YAML::EventHandler {
   void OnMapEnd() override {}
 };
 
+}  // namespace
+
+std::string read_text_file(const std::string& path, const std::string& origin, size_t bytes_max) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(bytes_max + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad()) reject_setting(origin, "cannot read the file " + shown(path));
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (text.size() > bytes_max) {
+    reject_setting(origin, fmt::format("the file {} is larger than {} bytes", shown(path), bytes_max));
+  }
+  return text;
+}
+
 // YAML::LoadAll would find documents without end in the text ",".
-YAML::Node parse_document(const std::string& text, const std::string& path) {
+YAML::Node parse_yaml_document(const std::string& text, const std::string& path) {
   try {
     std::istringstream stream(text);
     YAML::Parser parser(stream);
@@ -52,10 +54,8 @@ YAML::Node parse_document(const std::string& text, const std::string& path) {
   }
 }
 
-}  // namespace
-
 YAML::Node read_setting_file(const std::string& path, const std::string& origin) {
-  return parse_document(read_limited(path, origin), path);
+  return parse_yaml_document(read_text_file(path, origin, kFileBytesMax), path);
 }
 
 void assign_node(const SettingTarget& target, const SettingAbout& about, const YAML::Node& node,

@@ -15,6 +15,10 @@ namespace bellwether::mesh {
 // the file, or the place in it.
 [[nodiscard]] YAML::Node read_setting_file(const std::string& path, const std::string& origin);
 
+// The same in two steps, for other files. `path` names the text in errors.
+[[nodiscard]] std::string read_text_file(const std::string& path, const std::string& origin, size_t bytes_max);
+[[nodiscard]] YAML::Node parse_yaml_document(const std::string& text, const std::string& path);
+
 // Calls `take(key, value)` for each entry of a map whose keys are distinct texts. `where` names the map, for errors.
 template <class Take>
 void for_each_entry(const YAML::Node& map, const std::string& where, Take take) {

@@ -24,9 +24,12 @@ inline constexpr std::string_view kAllRequests = "bw.v1.request.*";
 inline constexpr std::string_view kAllReplicaStates = "bw.v1.event.replica.*.state";
 inline constexpr std::string_view kAllKvEvents = "bw.v1.event.replica.*.kv";
 inline constexpr std::string_view kDispatch = "bw.v1.event.dispatch";
+inline constexpr std::string_view kKeyUses = "bw.v1.event.limits";
+inline constexpr std::string_view kKeyLevels = "bw.v1.limits.levels";
 inline constexpr std::string_view kAllScaleDecisions = "bw.v1.event.scale.*";
 
 inline constexpr std::string_view kSchedulerQueue = "schedulers";  // queue group of request.*
+inline constexpr std::string_view kKeyLevelsQueue = "gateways";    // queue group of limits.levels
 inline constexpr std::string_view kCardQueue = "cards";            // queue group of model.*.card
 
 }  // namespace bellwether::mesh::subjects

@@ -27,6 +27,9 @@ struct Access {
   RequestId id;
   const char* path;
   mesh::TimePoint arrived;
+  Caller caller = {};
+  std::unique_ptr<Admitted> admitted = {};  // counts against the caller's limits
+  mesh::HttpHeaders headers = {};           // of the reply, beside its id
   unsigned status = 200;
   std::string model = {};   // once it is known to be one of the mesh's
   std::string reason = {};  // of the failure
@@ -63,6 +66,7 @@ Failure current_failure(const Access& access) {
 
 HttpResponse with_id(HttpResponse response, const Access& access) {
   response.headers.emplace_back("x-request-id", access.id.client);
+  response.headers.insert(response.headers.end(), access.headers.begin(), access.headers.end());
   return response;
 }
 
@@ -77,6 +81,11 @@ asio::awaitable<void> send_failure(HttpExchange& exchange, const Access& access,
   out += kSseDone;
   co_await exchange.write(std::move(out));
   co_await exchange.end_stream();
+}
+
+std::vector<ModelStatus> visible_to(const Caller& caller, std::vector<ModelStatus> models) {
+  std::erase_if(models, [&](const ModelStatus& model) { return !caller.may_use(model.name); });
+  return models;
 }
 
 std::string names_of(const std::vector<ModelStatus>& models) {
@@ -98,9 +107,14 @@ void append(ReplyPart& whole, ReplyPart part) {
 
 }  // namespace
 
-Api::Api(GenerationContext& context, ModelCardClient& cards, GatewayMetrics& metrics, const GatewaySettings& settings,
-         std::string gateway_id)
-    : context_(context), cards_(cards), metrics_(metrics), settings_(settings), gateway_id_(std::move(gateway_id)) {}
+Api::Api(GenerationContext& context, ModelCardClient& cards, Gatekeeper& gatekeeper, GatewayMetrics& metrics,
+         const GatewaySettings& settings, std::string gateway_id)
+    : context_(context),
+      cards_(cards),
+      gatekeeper_(gatekeeper),
+      metrics_(metrics),
+      settings_(settings),
+      gateway_id_(std::move(gateway_id)) {}
 
 void Api::add_routes(mesh::HttpServer& http) {
   const auto add = [&](const char* method, const char* path, Endpoint endpoint) {
@@ -117,6 +131,7 @@ asio::awaitable<void> Api::answer(HttpExchange& exchange, const char* path, Endp
       .id = make_request_id(exchange.request().header("x-request-id")), .path = path, .arrived = mesh::steady_now()};
   std::optional<Failure> failure;
   try {
+    access.caller = gatekeeper_.identify(exchange.request());
     co_await (this->*endpoint)(exchange, access);
   } catch (const mesh::ClientGone&) {
     access.client_gone = true;
@@ -133,6 +148,7 @@ asio::awaitable<void> Api::answer(HttpExchange& exchange, const char* path, Endp
     }
   }
   if (access.client_gone) access.status = kStatusClientGone;
+  if (access.placed && access.admitted) access.admitted->set_used(access.prompt_tokens + access.completion_tokens);
   record(access, exchange.request());
 }
 
@@ -151,6 +167,8 @@ void Api::record(const Access& access, const mesh::HttpRequest& request) {
                               {"status", access.status},
                               {"reason", access.reason},
                               {"model", access.model},
+                              {"key_id", access.caller.key_id()},
+                              {"tenant", access.caller.tenant()},
                               {"prompt_tokens", access.prompt_tokens},
                               {"completion_tokens", access.completion_tokens},
                               {"took_ms", ms},
@@ -159,7 +177,7 @@ void Api::record(const Access& access, const mesh::HttpRequest& request) {
 
 asio::awaitable<void> Api::list_models(HttpExchange& exchange, Access& access) {
   json::array models;
-  for (const ModelStatus& status : context_.directory.list()) {
+  for (const ModelStatus& status : visible_to(access.caller, context_.directory.list())) {
     models.push_back(json::object{{"id", status.name},
                                   {"object", "model"},
                                   {"created", status.since_unix_ms / 1000},
@@ -221,6 +239,7 @@ asio::awaitable<void> Api::complete(HttpExchange& exchange, Access& access) {
 
 asio::awaitable<std::shared_ptr<const ServedModel>> Api::find_model(const std::string& name, PromptLimits& limits,
                                                                     Access& access) {
+  gatekeeper_.require_model(access.caller, name);
   const ModelDirectory& directory = context_.directory;
   const std::optional<ModelStatus> status = directory.find(name);
   if (!status && directory.empty()) {
@@ -228,7 +247,8 @@ asio::awaitable<std::shared_ptr<const ServedModel>> Api::find_model(const std::s
   }
   if (!status && !directory.knows(name)) {
     throw RequestFailed({404, "unknown_model",
-                         fmt::format("the model `{}` does not exist; available: {}", name, names_of(directory.list())),
+                         fmt::format("the model `{}` does not exist; available: {}", name,
+                                     names_of(visible_to(access.caller, directory.list()))),
                          "model"});
   }
   access.model = name;
@@ -254,11 +274,23 @@ void Api::check_capacity() const {
   }
 }
 
+void Api::admit(Access& access, Job& job) {
+  gatekeeper_.label(access.caller, job.request);
+  try {
+    access.admitted = gatekeeper_.admit(access.caller, job.request, job.parameters.max_tokens);
+  } catch (const RequestFailed&) {
+    access.headers = gatekeeper_.headers(access.caller);
+    throw;
+  }
+  access.headers = gatekeeper_.headers(access.caller);
+}
+
 asio::awaitable<void> Api::generate(HttpExchange& exchange, Access& access, Job job) {
   check_capacity();
   job.request.set_request_id(access.id.mesh);
   job.request.set_gateway_id(gateway_id_);
   access.prompt_tokens = static_cast<uint32_t>(job.request.prompt_ids_size());
+  admit(access, job);
   job.options.stop = std::move(job.parameters.stop);
   job.options.stop_ids.assign(job.request.stop_ids().begin(), job.request.stop_ids().end());
 

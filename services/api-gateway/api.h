@@ -8,6 +8,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include "api-gateway/access/gatekeeper.h"
 #include "api-gateway/gateway_metrics.h"
 #include "api-gateway/generate_request.h"
 #include "api-gateway/generation.h"
@@ -24,8 +25,8 @@ struct Access;  // what the log says about a request
 class Api {
  public:
   // REQUIRES: all that is handed in outlives this, and this outlives the handlers.
-  Api(GenerationContext& context, ModelCardClient& cards, GatewayMetrics& metrics, const GatewaySettings& settings,
-      std::string gateway_id);
+  Api(GenerationContext& context, ModelCardClient& cards, Gatekeeper& gatekeeper, GatewayMetrics& metrics,
+      const GatewaySettings& settings, std::string gateway_id);
 
   void add_routes(mesh::HttpServer& http);
 
@@ -56,6 +57,8 @@ class Api {
                                                                         Access& access);
   void check_capacity() const;
 
+  // Reserves what the request may use of its key's limits. Throws RequestFailed: 429.
+  void admit(Access& access, Job& job);
   boost::asio::awaitable<void> generate(mesh::HttpExchange& exchange, Access& access, Job job);
   boost::asio::awaitable<void> send_stream(mesh::HttpExchange& exchange, Access& access, ReplyStream& reply,
                                            ReplyFormat& format, bool include_usage);
@@ -65,6 +68,7 @@ class Api {
 
   GenerationContext& context_;
   ModelCardClient& cards_;
+  Gatekeeper& gatekeeper_;
   GatewayMetrics& metrics_;
   const GatewaySettings& settings_;
   const std::string gateway_id_;

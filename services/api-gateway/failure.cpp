@@ -25,6 +25,7 @@ mesh::HttpResponse response_of(const Failure& failure) {
   mesh::HttpResponse response;
   response.status = failure.status;
   response.body = mesh::http_error_body(failure.status, failure.message, failure.param);
+  if (failure.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (failure.retry_after.count() > 0) {
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(failure.retry_after);
     response.headers.emplace_back("Retry-After", std::to_string(seconds.count()));

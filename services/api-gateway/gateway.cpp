@@ -39,7 +39,8 @@ Gateway::Gateway(mesh::Service& service, GatewaySettings settings)
                 .first_token_time_max = milliseconds(settings_.first_token_ms_max),
                 .token_gap_time_max = milliseconds(settings_.token_gap_ms_max),
                 .lost_tokens_time_max = milliseconds(settings_.lost_tokens_ms_max)}},
-      api_(context_, cards_, metrics_, settings_, gateway_id_),
+      gatekeeper_(service.io().get_executor(), service.bus(), settings_.access, gateway_id_, service.http_address()),
+      api_(context_, cards_, gatekeeper_, metrics_, settings_, gateway_id_),
       sweep_timer_(service.io()) {
   api_.add_routes(service.http());
   tokens_ = service.bus().subscribe<v1::TokenBatch>(
@@ -115,6 +116,7 @@ asio::awaitable<void> Gateway::stop() {
     co_await all_streams_ended(deadline);
   }
   stopped_ = true;
+  gatekeeper_.stop();
   sweep_timer_.cancel();
   states_.reset();
   tokens_.reset();

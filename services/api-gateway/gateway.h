@@ -8,6 +8,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "api-gateway/access/gatekeeper.h"
 #include "api-gateway/api.h"
 #include "api-gateway/gateway_metrics.h"
 #include "api-gateway/generation.h"
@@ -43,6 +44,7 @@ class Gateway : public mesh::Component {
   StreamTable streams_;
   ModelCardClient cards_;
   GenerationContext context_;
+  Gatekeeper gatekeeper_;
   Api api_;
   std::set<std::string> digests_seen_;  // whose cards were fetched, or tried, before anybody asked
   bool stopped_ = false;

@@ -2,6 +2,24 @@
 
 namespace bellwether::gateway {
 
+namespace {
+
+void declare_access(mesh::Settings& settings, AccessSettings& access) {
+  settings.add("api-keys-file", &access.api_keys_file,
+               {.sentence = "YAML file of API keys, which clients then need (`bellwether key new` makes entries); read "
+                            "again when it changes; empty for no keys"});
+  settings.add("allow-anonymous", &access.allow_anonymous, {.sentence = "Serve other machines without API keys, too"});
+  settings.add("tenant-isolation", &access.tenant_isolation,
+               {.sentence = "With keys: tenants share no cached prompts, so that none can learn another's by timing"});
+  settings.add("output-tokens-assumed", &access.output_tokens_assumed,
+               {.sentence = "Output that a request without max_tokens reserves of its key's tokens per minute",
+                .unit = "tokens",
+                .min = 1,
+                .max = 1 << 30});
+}
+
+}  // namespace
+
 void GatewaySettings::declare(mesh::Settings& settings) {
   constexpr double kDayMs = 86'400'000;
   const auto add = [&](const char* name, int64_t* target, const char* sentence, const char* unit, double min,
@@ -26,6 +44,7 @@ void GatewaySettings::declare(mesh::Settings& settings) {
   add("token-gap-ms-max", &token_gap_ms_max, "Longest wait between two tokens", "ms", 1, kDayMs);
   add("lost-tokens-ms-max", &lost_tokens_ms_max, "Longest wait for tokens that later ones have overtaken", "ms", 1,
       kDayMs);
+  declare_access(settings, access);
   add("keep-alive-ms", &keep_alive_ms, "Time without a token after which a stream carries a comment", "ms", 10, kDayMs);
 }
 

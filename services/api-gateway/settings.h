@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "api-gateway/access/gatekeeper.h"
 #include "mesh/http_server.h"
 #include "mesh/settings.h"
 
@@ -27,6 +28,8 @@ struct GatewaySettings {
   int64_t token_gap_ms_max = 60000;
   int64_t lost_tokens_ms_max = 1000;
   int64_t keep_alive_ms = 10000;
+
+  AccessSettings access;
 
   void declare(mesh::Settings& settings);
   [[nodiscard]] mesh::HttpLimits http_limits() const;

@@ -65,6 +65,17 @@ TEST(UpPlan, OnlyTheGatewayHasTheGivenAddress) {
   }
 }
 
+TEST(UpPlan, KeysAreTheGateways) {
+  PlanOptions options = make_options();
+  options.api_keys_file = "keys.yaml";
+  options.allow_anonymous = true;
+  for (const PlannedProcess& process : plan_services(options)) {
+    const bool is_gateway = process.role == Role::kGateway;
+    EXPECT_EQ(std::ranges::count(process.command.arguments, "--api-keys-file=keys.yaml"), is_gateway) << process.name;
+    EXPECT_EQ(std::ranges::count(process.command.arguments, "--allow-anonymous"), is_gateway) << process.name;
+  }
+}
+
 TEST(UpPlan, WorkersShareTheModelAndDifferInTheirLogs) {
   PlanOptions options = make_options();
   options.replicas = 3;
@@ -113,8 +124,8 @@ TEST(UpPlan, TheAutoscalerSupervisesWhenThereIsRoomToScale) {
   EXPECT_THAT(names(planned), Not(Contains("worker-1"))) << "its workers are its own";
   EXPECT_THAT(arguments_of(planned, "autoscaler"),
               IsSupersetOf({"--supervise", "--min-replicas=1", "--max-replicas=4", "--worker-program=/b/worker",
-                            "--worker-log-folder=/logs", "--worker-ranks=2", "--worker-argument=--model=/models/nano", "--model-name=nano",
-                            "--worker-argument=--shutdown-grace-ms=30000"}));
+                            "--worker-log-folder=/logs", "--worker-ranks=2", "--worker-argument=--model=/models/nano",
+                            "--model-name=nano", "--worker-argument=--shutdown-grace-ms=30000"}));
 }
 
 TEST(UpPlan, PassesOnWhatIsGiven) {
