@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 
 #include "text/tokenizer.h"
@@ -23,6 +24,9 @@ struct Message {
   Role role = Role::kUser;
   std::string content;
   std::vector<ToolCall> tool_calls = {};  // of an assistant
+  std::string reasoning = {};             // of an assistant; built-in formats drop it, but in a message to be continued
+  std::string name = {};                  // of whoever speaks; only templates read it
+  std::string tool_call_id = {};          // of a tool: the call that this answers; only templates read it
 };
 
 struct Conversation {
@@ -30,6 +34,9 @@ struct Conversation {
   // Each as in an OpenAI request: {"type":"function","function":{...}}, members in the client's order.
   std::vector<boost::json::value> tools = {};
   bool add_generation_prompt = true;  // not added after tool outputs, where the format does not have it
+  // The prompt ends inside the last message, which the model carries on. The generation prompt is left out.
+  bool continue_final_message = false;
+  boost::json::object template_arguments = {};  // `chat_template_kwargs`: variables of a template; V3.1's `thinking`
 };
 
 // A format turns a conversation into the prompt's text, markers included, begin-of-sentence too.

@@ -7,7 +7,8 @@
 namespace bellwether::text {
 
 std::string Detokenizer::push(TokenId id) {
-  const bool kept = std::find(kept_special_ids_.begin(), kept_special_ids_.end(), id) != kept_special_ids_.end();
+  const bool kept = keeps_all_special_ ||
+                    std::find(kept_special_ids_.begin(), kept_special_ids_.end(), id) != kept_special_ids_.end();
   if (tokenizer_.is_special(id) && !kept) return {};
   held_.append(tokenizer_.bytes(id));
   std::string out;

@@ -13,10 +13,11 @@ namespace bellwether::text {
 // rule of one replacement for each maximal ill-formed part (Unicode 15, section 3.9, as WHATWG's decoder does).
 class Detokenizer {
  public:
-  // Special tokens are left out, but for those in `kept_special_ids` (the tool-call markers, say, for a parser to see).
-  // REQUIRES: `tokenizer` outlives this.
-  explicit Detokenizer(const Tokenizer& tokenizer, std::vector<TokenId> kept_special_ids = {})
-      : tokenizer_(tokenizer), kept_special_ids_(std::move(kept_special_ids)) {}
+  // Special tokens are left out, but for those in `kept_special_ids` (the tool-call markers, say, for a parser to see),
+  // unless all are kept. REQUIRES: `tokenizer` outlives this.
+  explicit Detokenizer(const Tokenizer& tokenizer, std::vector<TokenId> kept_special_ids = {},
+                       bool keeps_all_special = false)
+      : tokenizer_(tokenizer), kept_special_ids_(std::move(kept_special_ids)), keeps_all_special_(keeps_all_special) {}
 
   [[nodiscard]] std::string push(TokenId id);
   [[nodiscard]] std::string finish();  // what was held back, U+FFFD if a character is incomplete
@@ -24,6 +25,7 @@ class Detokenizer {
  private:
   const Tokenizer& tokenizer_;
   std::vector<TokenId> kept_special_ids_;
+  bool keeps_all_special_;
   std::string held_;  // bytes of an incomplete character, at most 3
 };
 

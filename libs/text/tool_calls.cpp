@@ -1,7 +1,6 @@
 #include "text/tool_calls.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "text/deepseek_markers.h"
@@ -11,6 +10,10 @@ namespace {
 
 using namespace deepseek;
 
+constexpr size_t kNameBytesMax = 256;
+
+const std::string kFencedEnd = std::string(kArgumentsClose) + std::string(kToolCallEnd);
+
 // The longest end of `text` that `marker` begins with. No marker contains '<' but at its start.
 size_t begun_marker(std::string_view text, std::string_view marker) {
   const size_t last = text.rfind('<');
@@ -18,18 +21,14 @@ size_t begun_marker(std::string_view text, std::string_view marker) {
   return text.size() - last;
 }
 
-// `call`: what stands between the markers that begin and end a call.
-std::optional<ToolCall> parse_call(std::string_view call) {
-  const size_t separator = call.find('<');
-  if (separator == std::string_view::npos || !call.substr(separator).starts_with(kToolSep)) return std::nullopt;
-  call.remove_prefix(separator + kToolSep.size());
-  const size_t open = call.find(kArgumentsOpen);
-  if (open == 0 || open == std::string_view::npos) return std::nullopt;
-  const std::string_view name = call.substr(0, open);
-  call.remove_prefix(open + kArgumentsOpen.size());
-  if (!call.ends_with(kArgumentsClose)) return std::nullopt;
-  call.remove_suffix(kArgumentsClose.size());
-  return ToolCall{.id = {}, .name = std::string(name), .arguments = std::string(call)};
+// The longest end of `text` with which the end of a call's arguments may begin.
+size_t begun_end(std::string_view text, bool fenced) {
+  const size_t marker = begun_marker(text, kToolCallEnd);
+  if (!fenced) return marker;
+  // The only line feed of the end is its first byte.
+  const size_t last = text.rfind('\n');
+  if (last == std::string_view::npos || !std::string_view(kFencedEnd).starts_with(text.substr(last))) return marker;
+  return text.size() - last;
 }
 
 }  // namespace
@@ -51,7 +50,13 @@ AnswerPiece ToolCallSplitter::push(std::string_view content) {
 
 AnswerPiece ToolCallSplitter::finish() {
   AnswerPiece out;
-  out.content = std::exchange(held_, {});
+  if (state_ == State::kArguments) {
+    const bool closed = fenced_ && held_.starts_with(kArgumentsClose);
+    if (!closed) add_arguments(out, held_.size());
+  } else {
+    out.content = held_;
+  }
+  held_.clear();
   state_ = State::kText;
   return out;
 }
@@ -63,8 +68,10 @@ bool ToolCallSplitter::advance(AnswerPiece& out) {
       return find_section(out);
     case State::kBetweenCalls:
       return begin_call(out);
-    case State::kCall:
-      return end_call(out);
+    case State::kHead:
+      return read_head(out);
+    case State::kArguments:
+      return read_arguments(out);
   }
   return false;
 }
@@ -92,8 +99,8 @@ bool ToolCallSplitter::begin_call(AnswerPiece& out) {
   }
   if (rest.starts_with(kBetweenCalls)) rest.remove_prefix(kBetweenCalls.size());
   if (rest.starts_with(kToolCallBegin)) {
-    searched_ = static_cast<size_t>(rest.data() - held_.data()) + kToolCallBegin.size();
-    state_ = State::kCall;
+    head_begin_ = static_cast<size_t>(rest.data() - held_.data()) + kToolCallBegin.size();
+    state_ = State::kHead;
     return true;
   }
   if (kToolCallBegin.starts_with(rest) || (any_call_ && kToolCallsEnd.starts_with(rest))) return false;
@@ -101,23 +108,79 @@ bool ToolCallSplitter::begin_call(AnswerPiece& out) {
   return true;
 }
 
-bool ToolCallSplitter::end_call(AnswerPiece& out) {
-  const size_t end = held_.find(kToolCallEnd, searched_);
+bool ToolCallSplitter::read_head(AnswerPiece& out) {
+  Head head;
+  switch (parse_head(head)) {
+    case HeadState::kIncomplete:
+      return false;
+    case HeadState::kMalformed:
+      give_up(out);
+      return true;
+    case HeadState::kComplete:
+      break;
+  }
+  out.tool_calls.push_back({.call = calls_++, .name = std::move(head.name), .arguments = {}});
+  held_.erase(0, head.bytes);
+  fenced_ = head.fenced;
+  any_call_ = true;
+  state_ = State::kArguments;
+  return true;
+}
+
+ToolCallSplitter::HeadState ToolCallSplitter::parse_head(Head& head) const {
+  const std::string_view text = std::string_view(held_).substr(head_begin_);
+  const size_t separator = text.find('<');
+  if (separator == std::string_view::npos) {
+    return text.size() > kNameBytesMax ? HeadState::kMalformed : HeadState::kIncomplete;
+  }
+  const std::string_view marker = text.substr(separator, kToolSep.size());
+  if (marker != kToolSep) return kToolSep.starts_with(marker) ? HeadState::kIncomplete : HeadState::kMalformed;
+  const std::string_view after = text.substr(separator + kToolSep.size());
+  const size_t after_begin = head_begin_ + separator + kToolSep.size();
+  if (after.starts_with('{') && separator > 0) {
+    head = {.name = std::string(text.substr(0, separator)), .bytes = after_begin, .fenced = false};
+    return HeadState::kComplete;
+  }
+  const size_t name_end = after.find_first_of("\n<");
+  if (name_end == std::string_view::npos) {
+    return after.size() > kNameBytesMax ? HeadState::kMalformed : HeadState::kIncomplete;
+  }
+  const std::string_view open = after.substr(name_end, kArgumentsOpen.size());
+  if (name_end == 0 || !kArgumentsOpen.starts_with(open)) return HeadState::kMalformed;
+  if (open != kArgumentsOpen) return HeadState::kIncomplete;
+  head = {.name = std::string(after.substr(0, name_end)),
+          .bytes = after_begin + name_end + kArgumentsOpen.size(),
+          .fenced = true};
+  return HeadState::kComplete;
+}
+
+bool ToolCallSplitter::read_arguments(AnswerPiece& out) {
+  const size_t end = held_.find(kToolCallEnd);
   if (end == std::string::npos) {
-    searched_ = std::max(searched_, held_.size() - begun_marker(held_, kToolCallEnd));
+    const size_t certain = held_.size() - begun_end(held_, fenced_);
+    add_arguments(out, certain);
+    held_.erase(0, certain);
     return false;
   }
-  const size_t begin = held_.find(kToolCallBegin) + kToolCallBegin.size();
-  auto call = parse_call(std::string_view(held_).substr(begin, end - begin));
-  if (!call) {
-    give_up(out);
-    return true;
-  }
-  out.tool_calls.push_back(std::move(*call));
+  const bool closed = fenced_ && std::string_view(held_).substr(0, end).ends_with(kArgumentsClose);
+  add_arguments(out, closed ? end - kArgumentsClose.size() : end);
   held_.erase(0, end + kToolCallEnd.size());
-  any_call_ = true;
   state_ = State::kBetweenCalls;
+  delta_of(out).ends = true;
   return true;
+}
+
+// Of the call that is being read. Its name may have come in the same piece.
+ToolCallDelta& ToolCallSplitter::delta_of(AnswerPiece& out) const {
+  if (out.tool_calls.empty() || out.tool_calls.back().call + 1 != calls_) {
+    out.tool_calls.push_back({.call = calls_ - 1, .name = {}, .arguments = {}});
+  }
+  return out.tool_calls.back();
+}
+
+// The first `bytes` of what is held.
+void ToolCallSplitter::add_arguments(AnswerPiece& out, size_t bytes) const {
+  if (bytes > 0) delta_of(out).arguments.append(held_, 0, bytes);
 }
 
 // What is held is no section, or no more of one. Only the marker that began it is certain to be content: another

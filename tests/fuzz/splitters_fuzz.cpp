@@ -22,7 +22,11 @@ std::string outcome_of(std::string_view text, size_t part_bytes, bool starts_ins
   std::string called;
   const auto add = [&](const AnswerPiece& piece) {
     content += piece.content;
-    for (const ToolCall& call : piece.tool_calls) called += call.name + '\0' + call.arguments + '\0';
+    for (const ToolCallDelta& delta : piece.tool_calls) {
+      if (!delta.name.empty()) called += '\0' + delta.name + '\0';
+      called += delta.arguments;
+      if (delta.ends) called += '\0';
+    }
   };
   for (; !text.empty(); text.remove_prefix(std::min(part_bytes, text.size()))) {
     const SplitText piece = reasoning.push(text.substr(0, part_bytes));

@@ -20,9 +20,14 @@ std::string written_call(std::string_view name, std::string_view arguments) {
          "\n```<｜tool▁call▁end｜>";
 }
 
+std::string written_call_v31(std::string_view name, std::string_view arguments) {
+  return "<｜tool▁call▁begin｜>" + std::string(name) + "<｜tool▁sep｜>" + std::string(arguments) +
+         "<｜tool▁call▁end｜>";
+}
+
 struct Outcome {
   std::string content;
-  std::vector<std::string> calls;  // name(arguments)
+  std::vector<std::string> calls;  // name(arguments), without the last parenthesis when it does not end
   bool operator==(const Outcome&) const = default;
 };
 
@@ -32,9 +37,10 @@ Outcome split(const Parts& parts) {
   Outcome outcome;
   const auto add = [&](const AnswerPiece& piece) {
     outcome.content += piece.content;
-    for (const ToolCall& call : piece.tool_calls) {
-      EXPECT_EQ(call.id, "");
-      outcome.calls.push_back(call.name + "(" + call.arguments + ")");
+    for (const ToolCallDelta& delta : piece.tool_calls) {
+      if (!delta.name.empty()) outcome.calls.push_back(delta.name + "(");
+      ASSERT_EQ(delta.call + 1, outcome.calls.size());
+      outcome.calls.back() += delta.arguments + (delta.ends ? ")" : "");
     }
   };
   for (const std::string_view part : parts) add(splitter.push(part));
@@ -56,16 +62,34 @@ TEST(ToolCallSplitter, TextAroundASectionOfTwoCalls) {
   EXPECT_EQ(split_whole(text), (Outcome{"Let me see.\n\nDone.", {"add({\"a\": 1})", "list({})"}}));
 }
 
-TEST(ToolCallSplitter, ACallComesWhenItIsComplete) {
+TEST(ToolCallSplitter, TheNameComesWhenItIsCertainAndArgumentsAsTheyAreWritten) {
   ToolCallSplitter splitter;
-  const std::string call = written_call("add", "{}");
   EXPECT_EQ(splitter.push("a <").content, "a ");
   EXPECT_EQ(splitter.push(" b").content, "< b");
-  EXPECT_EQ(splitter.push(std::string(kBegin) + call.substr(0, call.size() - 1)).tool_calls.size(), 0U);
-  const AnswerPiece piece = splitter.push(call.substr(call.size() - 1));
-  EXPECT_EQ(piece.content, "");
+  const std::string head = std::string(kBegin) + "<｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json";
+  EXPECT_EQ(splitter.push(head).tool_calls.size(), 0U);
+  AnswerPiece piece = splitter.push("\n");
   ASSERT_EQ(piece.tool_calls.size(), 1U);
   EXPECT_EQ(piece.tool_calls[0].name, "add");
+  EXPECT_EQ(piece.tool_calls[0].arguments, "");
+  piece = splitter.push("{\"a\":");
+  ASSERT_EQ(piece.tool_calls.size(), 1U);
+  EXPECT_EQ(piece.tool_calls[0].name, "");
+  EXPECT_EQ(piece.tool_calls[0].arguments, "{\"a\":");
+  piece = splitter.push("1}\n``");
+  ASSERT_EQ(piece.tool_calls.size(), 1U);
+  EXPECT_EQ(piece.tool_calls[0].arguments, "1}") << "what may be the closing fence waits";
+  EXPECT_FALSE(piece.tool_calls[0].ends);
+  piece = splitter.push("`<｜tool▁call▁end｜>");
+  ASSERT_EQ(piece.tool_calls.size(), 1U);
+  EXPECT_EQ(piece.tool_calls[0].arguments, "");
+  EXPECT_TRUE(piece.tool_calls[0].ends);
+}
+
+TEST(ToolCallSplitter, CallsOfV31HaveNoTypeAndNoFence) {
+  const std::string text = std::string(kBegin) + written_call_v31("add", "{\"a\": \"\n```\"}") +
+                           written_call_v31("function", "{}") + std::string(kEnd) + "Done.";
+  EXPECT_EQ(split_whole(text), (Outcome{"Done.", {"add({\"a\": \"\n```\"})", "function({})"}}));
 }
 
 TEST(ToolCallSplitter, ArgumentsAreAsTheModelWroteThem) {
@@ -82,14 +106,32 @@ TEST(ToolCallSplitter, WhatIsMalformedIsContent) {
   expect_all_content(begin + written_call("", "{}") + end);
   expect_all_content(begin + "<｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n{}<｜tool▁call▁end｜>" + end);
   expect_all_content(begin + "<｜tool▁call▁begin｜>add\n```json\n{}\n```<｜tool▁call▁end｜>" + end);
-  expect_all_content(begin + "<｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n{}<｜tool▁call▁end｜>" + end);
+  expect_all_content(begin + written_call_v31("", "{}") + end);
+  expect_all_content(begin + written_call_v31("add", "[]") + end);
   expect_all_content(written_call("add", "{}"));
 }
 
-TEST(ToolCallSplitter, WhatIsCutOffIsContent) {
-  const std::string text = "a" + std::string(kBegin) + written_call("add", "{}");
-  for (size_t bytes = 0; bytes < text.size(); ++bytes) expect_all_content(text.substr(0, bytes));
+TEST(ToolCallSplitter, AFenceThatIsNotClosedEndsWithItsCall) {
+  const std::string call = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n{}<｜tool▁call▁end｜>";
+  EXPECT_EQ(split_whole(std::string(kBegin) + call + std::string(kEnd)), (Outcome{"", {"add({})"}}));
+}
+
+TEST(ToolCallSplitter, WhatIsCutOffBeforeItsArgumentsIsContent) {
+  const std::string call = written_call("add", "{}");
+  const std::string text = "a" + std::string(kBegin) + call;
+  const size_t arguments = text.find("{}");
+  for (size_t bytes = 0; bytes < arguments; ++bytes) expect_all_content(text.substr(0, bytes));
+  for (size_t bytes = arguments; bytes < text.size(); ++bytes) {
+    const Outcome outcome = split_whole(text.substr(0, bytes));
+    EXPECT_EQ(outcome.content, "a");
+    ASSERT_EQ(outcome.calls.size(), 1U);
+    EXPECT_TRUE(outcome.calls[0].starts_with("add(")) << outcome.calls[0];
+    EXPECT_FALSE(outcome.calls[0].ends_with(")")) << outcome.calls[0];
+  }
   EXPECT_EQ(split_whole(text + "\n<｜tool▁call▁begin｜>func"), (Outcome{"a\n<｜tool▁call▁begin｜>func", {"add({})"}}));
+  EXPECT_EQ(split_whole(text.substr(0, text.size() - std::string_view("<｜tool▁call▁end｜>").size())),
+            (Outcome{"a", {"add({}"}}))
+      << "a fence that closes what is cut off is no argument";
 }
 
 TEST(ToolCallSplitter, ASectionAfterAMalformedOneIsFound) {
@@ -113,6 +155,7 @@ TEST(ToolCallSplitter, AnyCuttingGivesTheSameAndLosesNothing) {
                                        "<",
                                        "<｜tool",
                                        written_call("f", "1"),
+                                       written_call_v31("h", "{3}"),
                                        std::string(kBegin) + written_call("g", "2")};
   std::mt19937_64 random(4);
   size_t calls = 0;
