@@ -89,8 +89,10 @@ struct SequenceOutput {
   std::vector<TokenLogprob> prompt_logprobs = {};
   std::vector<TokenLogprob> prompt_top_logprobs = {};  // prompt_logprobs for each, concatenated, best first
   Finish finish = Finish::kNone;
-  bool prefill_done = false;  // this step read the last of the given tokens
-  int64_t cached_tokens = 0;  // with prefill_done: of the prompt, how many were found in the cache
+  bool prefill_done = false;          // this step read the last of the given tokens
+  int64_t cached_tokens = 0;          // with prefill_done: of the prompt, how many were found in the cache
+  int64_t draft_tokens = 0;           // guesses that were verified ...
+  int64_t draft_tokens_accepted = 0;  // ... and how many were right
 };
 
 // What changed among the full blocks that later sequences may share; hashes as of block_hash.h.

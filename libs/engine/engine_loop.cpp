@@ -251,7 +251,9 @@ void EngineLoop::read_logits(Part& part, std::span<const float> logits, StepRepo
     sequence.computed = sequence.known() - 1;
     part.is_finished = output.finish != Finish::kNone;
     report.decode_tokens += accepted;
-    report.draft_tokens += part.planned.drafts;
+    output.draft_tokens = part.planned.drafts;
+    output.draft_tokens_accepted = accepted;
+    report.draft_tokens += output.draft_tokens;
     report.draft_tokens_accepted += accepted;
   }
   if (!output.ids.empty() || !output.prompt_logprobs.empty()) report.outputs.push_back(std::move(output));

@@ -89,6 +89,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
   [[nodiscard]] int connections() const { return static_cast<int>(connections_.size()); }
 
  private:
+  using Routes = std::map<std::string, std::map<std::string, HttpHandler, std::less<>>, std::less<>>;
   using Connections = std::set<std::shared_ptr<HttpConnection>>;
 
   // abort() and finish() run callbacks, which may end connections.
@@ -139,7 +140,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
 
   asio::awaitable<void> dispatch(HttpExchange& exchange) {
     const HttpRequest& request = exchange.request();
-    const auto path = routes_.find(request.path);
+    const auto path = find_route(request.path);
     if (path == routes_.end()) {
       HttpResponse response{.status = 404, .body = http_error_body(404, "there is nothing at this path")};
       co_await exchange.send(std::move(response));
@@ -161,9 +162,18 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
     co_await exchange.send(std::move(response));
   }
 
+  [[nodiscard]] Routes::const_iterator find_route(std::string path) const {
+    auto found = routes_.find(path);
+    for (size_t end = path.size() - 1; found == routes_.end() && (end = path.rfind('/', end)) != std::string::npos;) {
+      if (end + 1 < path.size()) found = routes_.find(path.substr(0, end) + "/*");
+      if (end-- == 0) break;
+    }
+    return found;
+  }
+
   const asio::any_io_executor executor_;
   HttpShared shared_;
-  std::map<std::string, std::map<std::string, HttpHandler, std::less<>>, std::less<>> routes_;
+  Routes routes_;
   tcp::acceptor acceptor_;
   Connections connections_;
   std::set<asio::steady_timer*> waiting_for_end_;  // of all_ended()

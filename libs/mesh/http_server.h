@@ -93,8 +93,9 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Exact path. An unknown path is a 404, a known path with another method a 405 with Allow. A handler that throws is a
-  // 500 (logged), or breaks the stream off when it had begun. REQUIRES: before start().
+  // Exact path, or one that ends in "/*" for everything below it; of several such the longest. An unknown path is a
+  // 404, a known path with another method a 405 with Allow. A handler that throws is a 500 (logged), or breaks the
+  // stream off when it had begun. REQUIRES: before start().
   void route(std::string method, std::string path, HttpHandler handler);
 
   // Takes the address; clients that connect from now on wait for start(). `address` is HOST:PORT, HOST a name, an IPv4

@@ -3,15 +3,10 @@
 #include <fmt/format.h>
 
 #include <exception>
+#include <iterator>
 #include <utility>
 
-#include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
-
-#include "api-gateway/chat_reply.h"
-#include "api-gateway/chat_request.h"
-#include "api-gateway/completion_reply.h"
-#include "api-gateway/completion_request.h"
+#include "api-gateway/request_headers.h"
 #include "api-gateway/request_id.h"
 #include "api-gateway/sse.h"
 #include "mesh/log.h"
@@ -19,30 +14,12 @@
 namespace bellwether::gateway {
 
 namespace asio = boost::asio;
-namespace json = boost::json;
 using mesh::HttpExchange;
 using mesh::HttpResponse;
-
-struct Access {
-  RequestId id;
-  const char* path;
-  mesh::TimePoint arrived;
-  Caller caller = {};
-  std::unique_ptr<Admitted> admitted = {};  // counts against the caller's limits
-  mesh::HttpHeaders headers = {};           // of the reply, beside its id
-  unsigned status = 200;
-  std::string model = {};   // once it is known to be one of the mesh's
-  std::string reason = {};  // of the failure
-  bool client_gone = false;
-  bool placed = false;
-  uint32_t prompt_tokens = 0;
-  uint32_t completion_tokens = 0;
-};
 
 namespace {
 
 constexpr std::chrono::milliseconds kRetryAfter{1000};
-constexpr size_t kModelsNamedMax = 20;       // in an error
 constexpr unsigned kStatusClientGone = 499;  // nginx's, for logs and metrics only
 
 // What failed, in a catch block.
@@ -70,38 +47,25 @@ HttpResponse with_id(HttpResponse response, const Access& access) {
   return response;
 }
 
-asio::awaitable<void> send_failure(HttpExchange& exchange, const Access& access, const Failure& failure) {
-  if (!exchange.started()) {
-    HttpResponse response = with_id(response_of(failure), access);
-    co_await exchange.send(std::move(response));
-    co_return;
+// Calls come in their order: what belongs to the last one goes on with it.
+void append(std::vector<CallDelta>& calls, std::vector<CallDelta> more) {
+  for (CallDelta& call : more) {
+    if (!call.name.empty() || calls.empty()) {
+      calls.push_back(std::move(call));
+    } else {
+      calls.back().arguments += call.arguments;
+    }
   }
-  std::string out;
-  append_sse_event(out, mesh::http_error_body(failure.status, failure.message, failure.param));
-  out += kSseDone;
-  co_await exchange.write(std::move(out));
-  co_await exchange.end_stream();
-}
-
-std::vector<ModelStatus> visible_to(const Caller& caller, std::vector<ModelStatus> models) {
-  std::erase_if(models, [&](const ModelStatus& model) { return !caller.may_use(model.name); });
-  return models;
-}
-
-std::string names_of(const std::vector<ModelStatus>& models) {
-  std::string names;
-  for (size_t i = 0; i < models.size() && i < kModelsNamedMax; ++i) {
-    names += (i == 0 ? "" : ", ") + models[i].name;
-  }
-  return names.empty() ? "none at the moment" : names;
 }
 
 void append(ReplyPart& whole, ReplyPart part) {
   whole.output.reasoning += part.output.reasoning;
   whole.output.content += part.output.content;
-  std::move(part.output.tool_calls.begin(), part.output.tool_calls.end(), std::back_inserter(whole.output.tool_calls));
+  append(whole.output.tool_calls, std::move(part.output.tool_calls));
+  whole.ids.insert(whole.ids.end(), part.ids.begin(), part.ids.end());
   std::move(part.logprobs.begin(), part.logprobs.end(), std::back_inserter(whole.logprobs));
   std::move(part.prompt_logprobs.begin(), part.prompt_logprobs.end(), std::back_inserter(whole.prompt_logprobs));
+  whole.tokens = part.tokens;
   if (part.end) whole.end = part.end;
 }
 
@@ -114,35 +78,55 @@ Api::Api(GenerationContext& context, ModelCardClient& cards, Gatekeeper& gatekee
       gatekeeper_(gatekeeper),
       metrics_(metrics),
       settings_(settings),
+      limits_(settings.request_limits()),
       gateway_id_(std::move(gateway_id)) {}
 
-void Api::add_routes(mesh::HttpServer& http) {
-  const auto add = [&](const char* method, const char* path, Endpoint endpoint) {
-    http.route(method, path,
-               [this, path, endpoint](HttpExchange& exchange) { return answer(exchange, path, endpoint); });
+const std::vector<Api::Route>& Api::route_table() {
+  static const std::vector<Route> routes = {
+      {"POST", "/v1/chat/completions", &Api::chat, response_of},
+      {"POST", "/v1/completions", &Api::complete, response_of},
+      {"GET", "/v1/models", &Api::list_models, response_of},
+      {"GET", "/v1/models/*", &Api::describe_model, response_of},
+      {"POST", "/tokenize", &Api::tokenize, response_of},
+      {"POST", "/detokenize", &Api::detokenize, response_of},
+      {"GET", "/ready", &Api::ready, response_of, true},
+      {"GET", "/version", &Api::version, response_of, true},
   };
-  add("GET", "/v1/models", &Api::list_models);
-  add("POST", "/v1/chat/completions", &Api::chat);
-  add("POST", "/v1/completions", &Api::complete);
+  return routes;
 }
 
-asio::awaitable<void> Api::answer(HttpExchange& exchange, const char* path, Endpoint endpoint) {
-  Access access{
-      .id = make_request_id(exchange.request().header("x-request-id")), .path = path, .arrived = mesh::steady_now()};
+std::vector<std::pair<std::string, std::string>> Api::routes() {
+  std::vector<std::pair<std::string, std::string>> routes;
+  for (const Route& route : route_table()) routes.emplace_back(route.method, route.path);
+  return routes;
+}
+
+void Api::add_routes(mesh::HttpServer& http) {
+  for (const Route& route : route_table()) {
+    http.route(route.method, route.path, [this, &route](HttpExchange& exchange) { return answer(exchange, route); });
+  }
+}
+
+asio::awaitable<void> Api::answer(HttpExchange& exchange, const Route& route) {
+  Access access{.id = make_request_id(exchange.request().header("x-request-id")),
+                .path = route.path,
+                .arrived = mesh::steady_now()};
   std::optional<Failure> failure;
   try {
-    access.caller = gatekeeper_.identify(exchange.request());
-    co_await (this->*endpoint)(exchange, access);
+    if (!route.is_public) access.caller = gatekeeper_.identify(exchange.request());
+    co_await (this->*route.endpoint)(exchange, access);
   } catch (const mesh::ClientGone&) {
     access.client_gone = true;
   } catch (...) {
     failure = current_failure(access);
   }
-  if (failure) {
-    access.reason = failure->reason;
-    if (!exchange.started()) access.status = failure->status;
+  if (failure) access.reason = failure->reason;
+  // A stream tells its failures itself; one that could not breaks off.
+  if (failure && !exchange.started()) {
+    access.status = failure->status;
     try {
-      co_await send_failure(exchange, access, *failure);
+      HttpResponse response = with_id(route.failure(*failure), access);
+      co_await exchange.send(std::move(response));
     } catch (const mesh::ClientGone&) {
       access.client_gone = true;
     }
@@ -175,98 +159,11 @@ void Api::record(const Access& access, const mesh::HttpRequest& request) {
                               {"remote", request.remote}});
 }
 
-asio::awaitable<void> Api::list_models(HttpExchange& exchange, Access& access) {
-  json::array models;
-  for (const ModelStatus& status : visible_to(access.caller, context_.directory.list())) {
-    models.push_back(json::object{{"id", status.name},
-                                  {"object", "model"},
-                                  {"created", status.since_unix_ms / 1000},
-                                  {"owned_by", "bellwether"},
-                                  {"root", status.name},
-                                  {"parent", nullptr},
-                                  {"max_model_len", status.context_tokens_max}});
-  }
-  HttpResponse response;
-  response.body = json::serialize(json::object{{"object", "list"}, {"data", std::move(models)}});
-  response = with_id(std::move(response), access);
-  co_await exchange.send(std::move(response));
-}
-
-asio::awaitable<void> Api::chat(HttpExchange& exchange, Access& access) {
-  check_capacity();
-  ChatRequest chat = parse_chat_request(exchange.request().body, static_cast<size_t>(settings_.messages_max));
-  PromptLimits limits;
-  Job job;
-  job.model = co_await find_model(chat.parameters.model, limits, access);
-  if (job.model->chat_format == nullptr) {
-    throw RequestFailed({400, "bad_request", "this model has no chat format; use /v1/completions", "model"});
-  }
-  const text::Conversation& conversation = chat.conversation;
-  const std::vector<text::TokenId> prompt_ids =
-      encode_prompt(*job.model, job.model->chat_format->render(conversation), limits, "messages");
-  job.request = make_generate_request(chat.parameters, *job.model, prompt_ids, limits, random_(), "messages");
-  job.options = {.splits_reasoning = true,
-                 .starts_in_reasoning = job.model->chat_format->prompt_opens_reasoning(conversation),
-                 .parses_tool_calls = !conversation.tools.empty()};
-  job.format = std::make_unique<ChatReply>(
-      ReplyHead{access.id.mesh, static_cast<int64_t>(mesh::unix_ms_now() / 1000), chat.parameters.model},
-      chat.parameters.include_usage, chat.parameters.logprobs);
-  job.parameters = std::move(chat.parameters);
-  co_await generate(exchange, access, std::move(job));
-}
-
-asio::awaitable<void> Api::complete(HttpExchange& exchange, Access& access) {
-  check_capacity();
-  CompletionRequest completion =
-      parse_completion_request(exchange.request().body, static_cast<size_t>(settings_.prompt_tokens_max));
-  PromptLimits limits;
-  Job job;
-  job.model = co_await find_model(completion.parameters.model, limits, access);
-  std::vector<text::TokenId> prompt_ids;
-  if (const auto* text = std::get_if<std::string>(&completion.prompt)) {
-    prompt_ids = encode_plain_prompt(*job.model, *text, limits, "prompt");
-  } else {
-    prompt_ids = std::get<std::vector<text::TokenId>>(std::move(completion.prompt));
-  }
-  job.request = make_generate_request(completion.parameters, *job.model, prompt_ids, limits, random_(), "prompt");
-  job.format = std::make_unique<CompletionReply>(
-      ReplyHead{access.id.mesh, static_cast<int64_t>(mesh::unix_ms_now() / 1000), completion.parameters.model},
-      completion.parameters.include_usage, completion.parameters.logprobs,
-      completion.parameters.prompt_logprobs.has_value());
-  job.parameters = std::move(completion.parameters);
-  co_await generate(exchange, access, std::move(job));
-}
-
-asio::awaitable<std::shared_ptr<const ServedModel>> Api::find_model(const std::string& name, PromptLimits& limits,
-                                                                    Access& access) {
-  gatekeeper_.require_model(access.caller, name);
-  const ModelDirectory& directory = context_.directory;
-  const std::optional<ModelStatus> status = directory.find(name);
-  if (!status && directory.empty()) {
-    throw RequestFailed({503, "no_replica", "no model has been announced in this mesh yet", "", kRetryAfter});
-  }
-  if (!status && !directory.knows(name)) {
-    throw RequestFailed({404, "unknown_model",
-                         fmt::format("the model `{}` does not exist; available: {}", name,
-                                     names_of(visible_to(access.caller, directory.list()))),
-                         "model"});
-  }
-  access.model = name;
-  if (!status) {
-    throw RequestFailed(
-        {503, "no_replica", fmt::format("no replica of the model `{}` is ready at the moment", name), "", kRetryAfter});
-  }
-  std::shared_ptr<const ServedModel> model = co_await cards_.get(name, status->card_digest);
-  limits.context_tokens_max = status->context_tokens_max == 0 ? model->context_tokens_max : status->context_tokens_max;
-  limits.prompt_tokens_max = static_cast<uint32_t>(settings_.prompt_tokens_max);
-  co_return model;
-}
-
-void Api::check_capacity() const {
+void Api::check_capacity(size_t prompts) const {
   if (draining_) {
     throw RequestFailed({503, "shutting_down", "this gateway is shutting down", "", kRetryAfter});
   }
-  if (context_.streams.size() >= static_cast<size_t>(settings_.streams_max)) {
+  if (context_.streams.size() + prompts > static_cast<size_t>(settings_.streams_max)) {
     throw RequestFailed(
         {503, "too_many_streams",
          fmt::format("this gateway serves {} requests at once and has no room for another", settings_.streams_max), "",
@@ -275,9 +172,9 @@ void Api::check_capacity() const {
 }
 
 void Api::admit(Access& access, Job& job) {
-  gatekeeper_.label(access.caller, job.request);
+  for (v1::GenerateRequest& request : job.requests) gatekeeper_.label(access.caller, request);
   try {
-    access.admitted = gatekeeper_.admit(access.caller, job.request, job.parameters.max_tokens);
+    access.admitted = gatekeeper_.admit(access.caller, job.requests, job.limits_output);
   } catch (const RequestFailed&) {
     access.headers = gatekeeper_.headers(access.caller);
     throw;
@@ -286,67 +183,100 @@ void Api::admit(Access& access, Job& job) {
 }
 
 asio::awaitable<void> Api::generate(HttpExchange& exchange, Access& access, Job job) {
-  check_capacity();
-  job.request.set_request_id(access.id.mesh);
-  job.request.set_gateway_id(gateway_id_);
-  access.prompt_tokens = static_cast<uint32_t>(job.request.prompt_ids_size());
+  check_capacity(job.requests.size());
+  for (size_t i = 0; i < job.requests.size(); ++i) {
+    v1::GenerateRequest& request = job.requests[i];
+    request.set_request_id(i == 0 ? access.id.mesh : fmt::format("{}.{}", access.id.mesh, i));
+    request.set_gateway_id(gateway_id_);
+    apply_headers(exchange.request(), job.has_priority, request);
+    access.prompt_tokens += static_cast<uint32_t>(request.prompt_ids_size());
+  }
   admit(access, job);
-  job.options.stop = std::move(job.parameters.stop);
-  job.options.stop_ids.assign(job.request.stop_ids().begin(), job.request.stop_ids().end());
-
-  Generation generation(context_, std::move(job.request));
+  const auto wakeup = std::make_shared<Wakeup>(context_.executor);
+  std::deque<Generation> generations;
+  for (v1::GenerateRequest& request : job.requests) generations.emplace_back(context_, std::move(request), wakeup);
   metrics_.streams_in_flight().Set(static_cast<double>(context_.streams.size()));
-  exchange.on_client_gone([waiting = generation.inbox()] {
-    if (const std::shared_ptr<TokenInbox> inbox = waiting.lock()) inbox->leave();
-  });
-  if (exchange.client_gone()) throw mesh::ClientGone{};
-  co_await generation.place();
-  access.placed = true;
-  ReplyStream reply(generation, metrics_.model(access.model), job.model, job.options, access.arrived);
-  if (job.parameters.stream) {
-    co_await send_stream(exchange, access, reply, *job.format, job.parameters.include_usage);
+  co_await place(exchange, access, generations);
+  ReplyStream reply(generations, wakeup, metrics_.model(access.model), job.model, job.output, access.arrived);
+  if (job.stream) {
+    co_await send_stream(exchange, access, reply, *job.format);
   } else {
     co_await send_whole(exchange, access, reply, *job.format);
   }
 }
 
-asio::awaitable<void> Api::send_stream(HttpExchange& exchange, Access& access, ReplyStream& reply, ReplyFormat& format,
-                                       bool include_usage) {
-  const std::chrono::milliseconds keep_alive(settings_.keep_alive_ms);
+asio::awaitable<void> Api::place(HttpExchange& exchange, Access& access, std::deque<Generation>& generations) {
+  std::vector<std::weak_ptr<TokenInbox>> inboxes;
+  for (const Generation& generation : generations) inboxes.push_back(generation.inbox());
+  exchange.on_client_gone([inboxes = std::move(inboxes)] {
+    for (const std::weak_ptr<TokenInbox>& waiting : inboxes) {
+      if (const std::shared_ptr<TokenInbox> inbox = waiting.lock()) inbox->leave();
+    }
+  });
+  if (exchange.client_gone()) throw mesh::ClientGone{};
+  for (Generation& generation : generations) {
+    co_await generation.place();
+    access.placed = true;
+  }
+}
+
+asio::awaitable<void> Api::send_stream(HttpExchange& exchange, Access& access, ReplyStream& reply,
+                                       ReplyFormat& format) {
   HttpResponse head;
   head.content_type = "text/event-stream; charset=utf-8";
   head.headers.emplace_back("Cache-Control", "no-cache");
   head = with_id(std::move(head), access);
   co_await exchange.start_stream(std::move(head));
-  std::string out;
-  for (uint32_t choice = 0; choice < reply.choices(); ++choice) {
-    if (const std::string first = format.first_chunk(choice); !first.empty()) append_sse_event(out, first);
+  std::optional<Failure> failure;
+  try {
+    co_await write_parts(exchange, access, reply, format);
+  } catch (const mesh::ClientGone&) {
+    throw;
+  } catch (...) {
+    failure = current_failure(access);
   }
+  if (failure) {
+    access.reason = failure->reason;
+    std::string out;
+    format.fail(out, *failure);
+    co_await exchange.write(std::move(out));
+  }
+  co_await exchange.end_stream();
+}
+
+asio::awaitable<void> Api::write_parts(HttpExchange& exchange, Access& access, ReplyStream& reply,
+                                       ReplyFormat& format) {
+  const std::chrono::milliseconds keep_alive(settings_.keep_alive_ms);
+  std::string out;
+  format.begin(out);
   while (!reply.finished()) {
     if (!out.empty()) co_await exchange.write(std::exchange(out, {}));
-    const uint32_t tokens_before = reply.tokens();
-    const ReplyPart part = co_await reply.next(mesh::steady_now() + keep_alive);
-    access.completion_tokens = reply.tokens();
-    if (!part.output.empty() || !part.logprobs.empty()) append_sse_event(out, format.chunk(part));
-    if (part.end) append_sse_event(out, format.last_chunk(part.choice, *part.end));
-    if (reply.tokens() == tokens_before && !part.end) out += kSseKeepAlive;
+    const std::optional<ReplyPart> part = co_await reply.next(mesh::steady_now() + keep_alive);
+    access.completion_tokens = reply.usage().completion_tokens;
+    if (part) {
+      format.add(out, *part);
+    } else {
+      out += kSseKeepAlive;
+    }
   }
-  if (include_usage) append_sse_event(out, format.usage_chunk(reply.usage()));
-  out += kSseDone;
+  format.finish(out, reply.usage());
   co_await exchange.write(std::move(out));
-  co_await exchange.end_stream();
 }
 
 asio::awaitable<void> Api::send_whole(HttpExchange& exchange, Access& access, ReplyStream& reply, ReplyFormat& format) {
   std::vector<ReplyPart> choices(reply.choices());
   for (uint32_t i = 0; i < choices.size(); ++i) choices[i].choice = i;
   while (!reply.finished()) {
-    ReplyPart part = co_await reply.next(mesh::TimePoint::max());
-    access.completion_tokens = reply.tokens();
-    append(choices[part.choice], std::move(part));
+    std::optional<ReplyPart> part = co_await reply.next(mesh::TimePoint::max());
+    access.completion_tokens = reply.usage().completion_tokens;
+    if (part) append(choices[part->choice], *std::move(part));
   }
+  co_await send_json(exchange, access, format.whole(choices, reply.usage()));
+}
+
+asio::awaitable<void> Api::send_json(HttpExchange& exchange, const Access& access, std::string body) {
   HttpResponse response;
-  response.body = format.whole(choices, reply.usage());
+  response.body = std::move(body);
   response = with_id(std::move(response), access);
   co_await exchange.send(std::move(response));
 }

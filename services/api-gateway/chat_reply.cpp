@@ -1,5 +1,7 @@
 #include "api-gateway/chat_reply.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include <boost/json/array.hpp>
@@ -11,74 +13,100 @@ namespace json = boost::json;
 
 namespace {
 
-json::object chance_json(const TokenChance& chance) {
+json::object chance_json(const TokenChance& chance, const ReplyOptions& options) {
   json::array bytes;
   for (const char byte : chance.bytes) bytes.emplace_back(static_cast<unsigned char>(byte));
-  return {{"token", printable(chance.bytes)}, {"logprob", chance.logprob}, {"bytes", std::move(bytes)}};
+  return {{"token", token_json_text(chance, options)}, {"logprob", chance.logprob}, {"bytes", std::move(bytes)}};
 }
 
-json::value logprobs_json(bool asked, const std::vector<TokenLogprobs>& entries) {
-  if (!asked) return nullptr;
+void append_member(std::string& out, std::string_view name, std::string_view text) {
+  out += out.size() > 1 ? ",\"" : "\"";
+  out += name;
+  out += "\":";
+  append_json_string(out, text);
+}
+
+// As a member of a delta.
+void append_calls(std::string& out, const std::vector<CallDelta>& calls) {
+  json::array array;
+  for (const CallDelta& call : calls) {
+    json::object object{{"index", call.index}};
+    json::object function;
+    if (!call.name.empty()) {
+      object["id"] = call.id;
+      object["type"] = "function";
+      function["name"] = call.name;
+    }
+    function["arguments"] = call.arguments;
+    object["function"] = std::move(function);
+    array.push_back(std::move(object));
+  }
+  out += out.size() > 1 ? ",\"tool_calls\":" : "\"tool_calls\":";
+  out += json::serialize(array);
+}
+
+std::string delta_json(const OutputDelta& output) {
+  std::string delta = "{";
+  if (!output.reasoning.empty()) {
+    append_member(delta, "reasoning_content", output.reasoning);
+    append_member(delta, "reasoning", output.reasoning);
+  }
+  if (!output.content.empty()) append_member(delta, "content", output.content);
+  if (!output.tool_calls.empty()) append_calls(delta, output.tool_calls);
+  delta += '}';
+  return delta;
+}
+
+}  // namespace
+
+ChatReply::ChatReply(ReplyHead head, ReplyOptions options)
+    : head_{"chatcmpl-" + head.id, head.created_unix_s, std::move(head.model)},
+      options_(std::move(options)),
+      frame_("chat.completion.chunk", head_, options_) {}
+
+json::value ChatReply::logprobs_json(const ReplyPart& part) const {
+  if (!options_.logprobs) return nullptr;
   json::array content;
-  for (const TokenLogprobs& entry : entries) {
+  for (const TokenLogprobs& entry : part.logprobs) {
     json::array top;
-    for (const TokenChance& chance : entry.top) top.push_back(chance_json(chance));
-    json::object token = chance_json(entry.chosen);
+    for (const TokenChance& chance : entry.top) top.push_back(chance_json(chance, options_));
+    json::object token = chance_json(entry.chosen, options_);
     token["top_logprobs"] = std::move(top);
     content.push_back(std::move(token));
   }
   return json::object{{"content", std::move(content)}};
 }
 
-json::object choice_json(uint32_t choice, json::object delta, json::value logprobs, json::value finish) {
-  return {{"index", choice},
-          {"delta", std::move(delta)},
-          {"logprobs", std::move(logprobs)},
-          {"finish_reason", std::move(finish)}};
-}
-
-json::object tool_call_json(const text::ToolCall& call) {
-  return {{"id", call.id},
-          {"type", "function"},
-          {"function", json::object{{"name", call.name}, {"arguments", call.arguments}}}};
-}
-
-}  // namespace
-
-ChatReply::ChatReply(ReplyHead head, bool usage_asked, bool logprobs)
-    : head_{"chatcmpl-" + head.id, head.created_unix_s, std::move(head.model)},
-      logprobs_(logprobs),
-      frame_("chat.completion.chunk", head_, usage_asked) {}
-
-std::string ChatReply::first_chunk(uint32_t choice) {
-  return frame_.chunk(choice_json(choice, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr));
-}
-
-std::string ChatReply::chunk(const ReplyPart& part) {
-  json::object delta;
-  if (!part.output.reasoning.empty()) {
-    delta["reasoning_content"] = part.output.reasoning;
-    delta["reasoning"] = part.output.reasoning;
+void ChatReply::begin(std::string& out) {
+  std::string more;
+  if (options_.token_ids) more = R"(,"prompt_token_ids":)" + json::serialize(ids_json(options_.prompts[0].ids));
+  for (uint32_t choice = 0; choice < options_.choices(); ++choice) {
+    const std::string json = fmt::format(
+        R"({{"index":{},"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}})", choice);
+    frame_.append(out, json, choice, 0, choice == 0 ? more : "");
   }
-  if (!part.output.content.empty()) delta["content"] = part.output.content;
-  if (!part.output.tool_calls.empty()) {
-    json::array calls;
-    for (const text::ToolCall& call : part.output.tool_calls) {
-      json::object object{{"index", tool_calls_sent_[part.choice]++}};
-      for (auto& member : tool_call_json(call)) object.insert(member);
-      calls.push_back(std::move(object));
-    }
-    delta["tool_calls"] = std::move(calls);
-  }
-  return frame_.chunk(choice_json(part.choice, std::move(delta), logprobs_json(logprobs_, part.logprobs), nullptr));
 }
 
-std::string ChatReply::last_chunk(uint32_t choice, ReplyEnd end) {
-  return frame_.chunk(choice_json(choice, {}, nullptr, json::value(finish_reason(end))));
+void ChatReply::add(std::string& out, const ReplyPart& part) {
+  if (options_.token_ids || !part.output.empty() || !part.logprobs.empty()) append_delta(out, part);
+  if (part.end) append_end(out, part);
 }
 
-std::string ChatReply::usage_chunk(const ReplyUsage& usage) {
-  return frame_.usage_chunk(usage);
+void ChatReply::append_delta(std::string& out, const ReplyPart& part) const {
+  std::string choice = fmt::format(R"({{"index":{},"delta":)", part.choice);
+  choice += delta_json(part.output);
+  choice += R"(,"logprobs":)" + json::serialize(logprobs_json(part)) + R"(,"finish_reason":null)";
+  if (options_.token_ids) choice += R"(,"token_ids":)" + json::serialize(ids_json(part.ids));
+  choice += '}';
+  frame_.append(out, choice, part.choice, part.tokens);
+}
+
+void ChatReply::append_end(std::string& out, const ReplyPart& part) const {
+  std::string choice = fmt::format(R"({{"index":{},"delta":{{}},"logprobs":null,"finish_reason":"{}","stop_reason":)",
+                                   part.choice, finish_reason(part.end->kind));
+  choice += json::serialize(stop_reason_json(part.end->reason));
+  choice += '}';
+  frame_.append(out, choice, part.choice, part.tokens);
 }
 
 json::object ChatReply::whole_choice(const ReplyPart& part) const {
@@ -93,13 +121,19 @@ json::object ChatReply::whole_choice(const ReplyPart& part) const {
                        {"reasoning", reasoning}};
   if (!output.tool_calls.empty()) {
     json::array calls;
-    for (const text::ToolCall& call : output.tool_calls) calls.push_back(tool_call_json(call));
+    for (const CallDelta& call : output.tool_calls) {
+      calls.push_back(
+          {{"id", call.id}, {"type", "function"}, {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+    }
     message["tool_calls"] = std::move(calls);
   }
-  return {{"index", part.choice},
-          {"message", std::move(message)},
-          {"logprobs", logprobs_json(logprobs_, part.logprobs)},
-          {"finish_reason", finish_reason(*part.end)}};
+  json::object choice{{"index", part.choice},
+                      {"message", std::move(message)},
+                      {"logprobs", logprobs_json(part)},
+                      {"finish_reason", finish_reason(part.end->kind)},
+                      {"stop_reason", stop_reason_json(part.end->reason)}};
+  if (options_.token_ids) choice["token_ids"] = ids_json(part.ids);
+  return choice;
 }
 
 std::string ChatReply::whole(const std::vector<ReplyPart>& choices, const ReplyUsage& usage) {
@@ -108,6 +142,8 @@ std::string ChatReply::whole(const std::vector<ReplyPart>& choices, const ReplyU
   json::object reply = reply_head("chat.completion", head_);
   reply["choices"] = std::move(choices_json);
   reply["usage"] = usage_json(usage);
+  if (options_.prompt_logprobs) reply["prompt_logprobs"] = prompt_logprobs_json(choices[0].prompt_logprobs);
+  if (options_.token_ids) reply["prompt_token_ids"] = ids_json(options_.prompts[0].ids);
   return json::serialize(reply);
 }
 

@@ -1,30 +1,32 @@
 // Replies of POST /v1/chat/completions.
 #pragma once
 
-#include <map>
-
 #include "api-gateway/reply_json.h"
 
 namespace bellwether::gateway {
 
-class ChatReply : public ReplyFormat {
+class ChatReply final : public ReplyFormat {
  public:
-  // `logprobs`: asked for.
-  ChatReply(ReplyHead head, bool usage_asked, bool logprobs);
+  // REQUIRES: one prompt.
+  ChatReply(ReplyHead head, ReplyOptions options);
+  ChatReply(const ChatReply&) = delete;
+  ChatReply& operator=(const ChatReply&) = delete;
 
-  std::string first_chunk(uint32_t choice) override;
-  std::string chunk(const ReplyPart& part) override;
-  std::string last_chunk(uint32_t choice, ReplyEnd end) override;
-  std::string usage_chunk(const ReplyUsage& usage) override;
+  void begin(std::string& out) override;
+  void add(std::string& out, const ReplyPart& part) override;
+  void finish(std::string& out, const ReplyUsage& usage) override { frame_.append_end(out, usage); }
+  void fail(std::string& out, const Failure& failure) override { append_failure(out, failure); }
   std::string whole(const std::vector<ReplyPart>& choices, const ReplyUsage& usage) override;
 
  private:
+  [[nodiscard]] boost::json::value logprobs_json(const ReplyPart& part) const;
   [[nodiscard]] boost::json::object whole_choice(const ReplyPart& part) const;
+  void append_delta(std::string& out, const ReplyPart& part) const;
+  void append_end(std::string& out, const ReplyPart& part) const;
 
   ReplyHead head_;
-  bool logprobs_;
+  ReplyOptions options_;
   ChunkFrame frame_;
-  std::map<uint32_t, uint32_t> tool_calls_sent_;  // by choice
 };
 
 }  // namespace bellwether::gateway

@@ -12,22 +12,16 @@ namespace {
 
 constexpr size_t kContentPartsMax = 4096;
 constexpr size_t kPartTypeBytesMax = 64;  // repeated in an error
-constexpr size_t kToolsMax = 128;
 constexpr size_t kToolCallsMax = 128;
-constexpr size_t kToolNameBytesMax = 64;
 
 // Of chat alone; the rest stand in generation_parameters.cpp.
 void refuse_unsupported(const JsonFields& body) {
   for (const char* name : {"functions", "function_call", "audio", "web_search_options", "chat_template", "documents",
-                           "reasoning_effort", "mm_processor_kwargs", "prompt_logprobs"}) {
+                           "mm_processor_kwargs"}) {
     if (body.find(name) != nullptr) refuse_field(name, "is not supported");
   }
-  if (const auto kwargs = body.object("chat_template_kwargs")) refuse_field("chat_template_kwargs", "is not supported");
-  for (const char* name : {"continue_final_message", "add_special_tokens"}) {
+  for (const char* name : {"echo", "add_special_tokens"}) {
     if (body.boolean(name).value_or(false)) refuse_field(name, "other than false is not supported");
-  }
-  for (const char* name : {"include_reasoning", "parallel_tool_calls"}) {
-    if (!body.boolean(name).value_or(true)) refuse_field(name, "other than true is not supported");
   }
   if (const json::array* modalities = body.array("modalities", 8)) {
     if (*modalities != json::array{"text"}) refuse_field("modalities", "other than [\"text\"] is not supported");
@@ -91,8 +85,11 @@ text::Message parse_message(const json::value& value, const std::string& path) {
   const JsonFields fields = JsonFields::of(value, path);
   text::Message message;
   message.role = parse_role(fields);
-  // Typed like OpenAI's, and of no use to a prompt: earlier reasoning is dropped, and tool outputs stand in order.
-  for (const char* name : {"name", "tool_call_id", "reasoning_content", "reasoning"}) (void)fields.text(name);
+  message.name = fields.text("name").value_or("");
+  message.tool_call_id = fields.text("tool_call_id").value_or("");
+  message.reasoning = fields.text("reasoning").value_or("");
+  const std::optional<std::string_view> reasoning = fields.text("reasoning_content");
+  if (message.reasoning.empty() && reasoning) message.reasoning = *reasoning;
   if (message.role == text::Role::kAssistant) {
     message.tool_calls = parse_tool_calls(fields);
   } else if (fields.find("tool_calls") != nullptr) {
@@ -100,47 +97,6 @@ text::Message parse_message(const json::value& value, const std::string& path) {
   }
   message.content = parse_content(fields, message.tool_calls.empty());
   return message;
-}
-
-bool is_tool_name(std::string_view name) {
-  return name.size() <= kToolNameBytesMax && std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-                  c == '.';
-         });
-}
-
-std::vector<json::value> parse_tools(const JsonFields& body) {
-  std::vector<json::value> tools;
-  const json::array* values = body.array("tools", kToolsMax);
-  if (values == nullptr) return tools;
-  for (size_t i = 0; i < values->size(); ++i) {
-    const JsonFields tool = JsonFields::of((*values)[i], element_path("tools", i));
-    if (tool.required_text("type") != "function") refuse_field(tool.path("type"), "must be \"function\"");
-    const auto function = tool.object("function");
-    if (!function) refuse_field(tool.path("function"), "is required");
-    if (!is_tool_name(function->required_text("name"))) {
-      refuse_field(function->path("name"), "must be 1 to 64 letters, digits, '_', '-' and '.'");
-    }
-    (void)function->text("description");
-    (void)function->object("parameters");
-    if (function->boolean("strict").value_or(false)) {
-      refuse_field(function->path("strict"), "other than false is not supported");
-    }
-    tools.push_back((*values)[i]);
-  }
-  return tools;
-}
-
-// True when the model may call tools.
-bool parse_tool_choice(const JsonFields& body, bool has_tools) {
-  const json::value* choice = body.find("tool_choice");
-  if (choice == nullptr) return has_tools;
-  if (choice->is_string() && choice->get_string() == "none") return false;
-  if (choice->is_string() && choice->get_string() == "auto") {
-    if (!has_tools) refuse_field("tool_choice", "is only allowed when `tools` are given");
-    return true;
-  }
-  refuse_field("tool_choice", "other than \"none\" and \"auto\" is not supported");
 }
 
 void parse_token_limit(const JsonFields& body, GenerationParameters& parameters) {
@@ -158,26 +114,64 @@ void parse_logprobs(const JsonFields& body, GenerationParameters& parameters) {
   parameters.top_logprobs = static_cast<uint32_t>(*top);
 }
 
+void parse_prompt_end(const JsonFields& body, text::Conversation& conversation) {
+  conversation.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true);
+  conversation.continue_final_message = body.boolean("continue_final_message").value_or(false);
+  if (!conversation.continue_final_message) return;
+  if (conversation.add_generation_prompt) {
+    refuse_field("continue_final_message", "is only allowed when `add_generation_prompt` is false");
+  }
+  if (conversation.messages.back().role != text::Role::kAssistant) {
+    refuse_field("continue_final_message", "is only allowed when the last message is the assistant's");
+  }
+}
+
 }  // namespace
 
-ChatRequest parse_chat_request(std::string_view text, size_t messages_max) {
+void set_reasoning_effort(text::Conversation& conversation, std::string_view effort, const std::string& path) {
+  constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium", "high", "xhigh"};
+  if (std::find(std::begin(kEfforts), std::end(kEfforts), effort) == std::end(kEfforts)) {
+    refuse_field(path, "must be one of none, minimal, low, medium, high and xhigh");
+  }
+  json::object& arguments = conversation.template_arguments;
+  arguments.emplace("reasoning_effort", effort);
+  if (effort != "none") return;
+  arguments.emplace("thinking", false);         // DeepSeek's name
+  arguments.emplace("enable_thinking", false);  // Qwen's
+}
+
+void parse_conversation(const JsonFields& body, const RequestLimits& limits, ChatRequest& request) {
+  const json::array* messages = body.array("messages", limits.messages_max);
+  if (messages == nullptr) refuse_field("messages", "is required");
+  if (messages->empty()) refuse_field("messages", "must not be empty");
+  text::Conversation& conversation = request.conversation;
+  for (size_t i = 0; i < messages->size(); ++i) {
+    conversation.messages.push_back(parse_message((*messages)[i], element_path("messages", i)));
+  }
+  ToolUse use = parse_tool_use(body);
+  conversation.tools = std::move(use.tools);
+  request.tool_choice = std::move(use.choice);
+  request.parallel_tool_calls = use.parallel;
+  parse_prompt_end(body, conversation);
+  if (const json::value* arguments = body.find("chat_template_kwargs")) {
+    if (!arguments->is_object()) refuse_field("chat_template_kwargs", "must be an object");
+    conversation.template_arguments = arguments->get_object();
+  }
+  if (const auto effort = body.text("reasoning_effort")) {
+    set_reasoning_effort(conversation, *effort, "reasoning_effort");
+  }
+}
+
+ChatRequest parse_chat_request(std::string_view text, const RequestLimits& limits) {
   const json::value value = parse_body(text);
   const JsonFields body(value.get_object(), "");
   ChatRequest request;
-  request.parameters = parse_generation_parameters(body);
+  request.parameters = parse_generation_parameters(body, limits);
   refuse_unsupported(body);
   parse_token_limit(body, request.parameters);
   parse_logprobs(body, request.parameters);
-
-  const json::array* messages = body.array("messages", messages_max);
-  if (messages == nullptr) refuse_field("messages", "is required");
-  if (messages->empty()) refuse_field("messages", "must not be empty");
-  for (size_t i = 0; i < messages->size(); ++i) {
-    request.conversation.messages.push_back(parse_message((*messages)[i], element_path("messages", i)));
-  }
-  std::vector<json::value> tools = parse_tools(body);
-  if (parse_tool_choice(body, !tools.empty())) request.conversation.tools = std::move(tools);
-  request.conversation.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true);
+  parse_conversation(body, limits, request);
+  request.keeps_reasoning = body.boolean("include_reasoning").value_or(true);
   return request;
 }
 

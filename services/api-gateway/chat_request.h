@@ -4,16 +4,27 @@
 #include <string_view>
 
 #include "api-gateway/generation_parameters.h"
+#include "api-gateway/tool_request.h"
 #include "text/chat_format.h"
 
 namespace bellwether::gateway {
 
+// What every endpoint with a conversation comes to.
 struct ChatRequest {
   GenerationParameters parameters;
-  text::Conversation conversation;  // without tools when the client wants none called
+  text::Conversation conversation;  // with the tools of `tool_choice`, unless it is kNone
+  ToolChoice tool_choice = {};
+  bool parallel_tool_calls = true;
+  bool keeps_reasoning = true;  // in the reply
 };
 
 // Throws Error{kInvalidArgument} naming the field at fault.
-[[nodiscard]] ChatRequest parse_chat_request(std::string_view body, size_t messages_max);
+[[nodiscard]] ChatRequest parse_chat_request(std::string_view body, const RequestLimits& limits);
+
+// The members that say what the prompt is: messages, tools, tool_choice, the template's arguments.
+void parse_conversation(const JsonFields& body, const RequestLimits& limits, ChatRequest& request);
+
+// "none" asks for no reasoning at all; all are hints, for chat templates that read them. Throws, naming `path`.
+void set_reasoning_effort(text::Conversation& conversation, std::string_view effort, const std::string& path);
 
 }  // namespace bellwether::gateway

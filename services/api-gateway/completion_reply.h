@@ -1,32 +1,41 @@
 // Replies of POST /v1/completions.
 #pragma once
 
-#include <map>
+#include <vector>
 
 #include "api-gateway/reply_json.h"
 
 namespace bellwether::gateway {
 
-class CompletionReply : public ReplyFormat {
+class CompletionReply final : public ReplyFormat {
  public:
-  // `logprobs`, `prompt_logprobs`: asked for.
-  CompletionReply(ReplyHead head, bool usage_asked, bool logprobs, bool prompt_logprobs);
+  CompletionReply(ReplyHead head, ReplyOptions options);
+  CompletionReply(const CompletionReply&) = delete;
+  CompletionReply& operator=(const CompletionReply&) = delete;
 
-  std::string first_chunk(uint32_t /*choice*/) override { return {}; }
-  std::string chunk(const ReplyPart& part) override;
-  std::string last_chunk(uint32_t choice, ReplyEnd end) override;
-  std::string usage_chunk(const ReplyUsage& usage) override;
+  void begin(std::string& /*out*/) override {}
+  void add(std::string& out, const ReplyPart& part) override;
+  void finish(std::string& out, const ReplyUsage& usage) override { frame_.append_end(out, usage); }
+  void fail(std::string& out, const Failure& failure) override { append_failure(out, failure); }
   std::string whole(const std::vector<ReplyPart>& choices, const ReplyUsage& usage) override;
 
  private:
-  boost::json::value logprobs_json(const ReplyPart& part);
-  boost::json::object whole_choice(const ReplyPart& part);
+  struct TokenLists;
+
+  void keep_prompt_logprobs(const ReplyPart& part);
+  void list(TokenLists& lists, uint32_t choice, const std::vector<TokenLogprobs>& entries);
+  void list_prompt(TokenLists& lists, uint32_t choice);
+  [[nodiscard]] boost::json::value logprobs_json(const ReplyPart& part, bool with_prompt);
+  void append_text(std::string& out, const ReplyPart& part, bool begins);
+  void append_end(std::string& out, const ReplyPart& part);
+  [[nodiscard]] boost::json::object whole_choice(const ReplyPart& part);
 
   ReplyHead head_;
-  bool logprobs_;
-  bool prompt_logprobs_;
+  ReplyOptions options_;
   ChunkFrame frame_;
-  std::map<uint32_t, size_t> text_offsets_;  // of each choice's next token in its text, in characters
+  std::vector<size_t> text_offsets_;                         // of each choice's next token, in characters
+  std::vector<bool> begun_;                                  // by choice: a part of it has been sent
+  std::vector<std::vector<TokenLogprobs>> prompt_logprobs_;  // by prompt, once they have come
 };
 
 }  // namespace bellwether::gateway

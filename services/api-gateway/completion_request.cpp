@@ -9,7 +9,47 @@ namespace {
 constexpr uint32_t kMaxTokensDefault = 16;  // OpenAI's
 constexpr int64_t kLogprobsMax = 5;         // OpenAI's
 
-std::vector<text::TokenId> parse_ids(const json::array& values, const std::string& path) {
+// A text or an array of ids.
+Prompt parse_prompt(const json::value& value, const std::string& path, const RequestLimits& limits) {
+  if (value.is_string()) {
+    if (value.get_string().empty()) refuse_field(path, "must not be empty");
+    return std::string(value.get_string());
+  }
+  if (!value.is_array()) refuse_field(path, "must be a string or an array of token ids");
+  if (value.get_array().empty()) refuse_field(path, "must not be empty");
+  if (value.get_array().size() > limits.prompt_tokens_max) {
+    refuse_field(path, "has more tokens than this server takes");
+  }
+  return parse_token_ids(value.get_array(), path);
+}
+
+// One of those, or an array of them.
+std::vector<Prompt> parse_prompts(const JsonFields& body, const RequestLimits& limits) {
+  const json::value* value = body.find("prompt");
+  if (value == nullptr) refuse_field("prompt", "is required");
+  std::vector<Prompt> prompts;
+  const bool is_list = value->is_array() && !value->get_array().empty() && !value->get_array()[0].is_number();
+  if (!is_list) {
+    prompts.push_back(parse_prompt(*value, "prompt", limits));
+    return prompts;
+  }
+  const json::array& values = *body.array("prompt", limits.prompts_max);
+  for (size_t i = 0; i < values.size(); ++i) {
+    prompts.push_back(parse_prompt(values[i], element_path("prompt", i), limits));
+  }
+  return prompts;
+}
+
+void parse_logprobs(const JsonFields& body, CompletionRequest& request) {
+  const auto logprobs = body.integer("logprobs", 0, kLogprobsMax);
+  if (!logprobs) return;
+  request.parameters.logprobs = true;
+  request.parameters.top_logprobs = static_cast<uint32_t>(*logprobs);
+}
+
+}  // namespace
+
+std::vector<text::TokenId> parse_token_ids(const json::array& values, const std::string& path) {
   std::vector<text::TokenId> ids;
   ids.reserve(values.size());
   for (size_t i = 0; i < values.size(); ++i) {
@@ -22,43 +62,18 @@ std::vector<text::TokenId> parse_ids(const json::array& values, const std::strin
   return ids;
 }
 
-std::variant<std::string, std::vector<text::TokenId>> parse_prompt(const JsonFields& body, size_t prompt_tokens_max) {
-  const json::value* prompt = body.find("prompt");
-  if (prompt == nullptr) refuse_field("prompt", "is required");
-  std::string path = "prompt";
-  if (prompt->is_array() && !prompt->get_array().empty() && !prompt->get_array()[0].is_number()) {
-    if (prompt->get_array().size() != 1) refuse_field("prompt", "with more than one element is not supported");
-    prompt = &prompt->get_array()[0];
-    path = "prompt[0]";
-  }
-  if (prompt->is_string()) {
-    if (prompt->get_string().empty()) refuse_field(path, "must not be empty");
-    return std::string(prompt->get_string());
-  }
-  if (!prompt->is_array()) refuse_field(path, "must be a string or an array of token ids");
-  if (prompt->get_array().empty()) refuse_field(path, "must not be empty");
-  if (prompt->get_array().size() > prompt_tokens_max) refuse_field(path, "has more tokens than this server takes");
-  return parse_ids(prompt->get_array(), path);
-}
-
-}  // namespace
-
-CompletionRequest parse_completion_request(std::string_view text, size_t prompt_tokens_max) {
+CompletionRequest parse_completion_request(std::string_view text, const RequestLimits& limits) {
   const json::value value = parse_body(text);
   const JsonFields body(value.get_object(), "");
   CompletionRequest request;
-  request.parameters = parse_generation_parameters(body);
+  request.parameters = parse_generation_parameters(body, limits);
+  request.echo = body.boolean("echo").value_or(false);
+  request.adds_special_tokens = body.boolean("add_special_tokens").value_or(true);
+  const int64_t max_tokens_min = request.echo ? 0 : 1;
   request.parameters.max_tokens =
-      static_cast<uint32_t>(body.integer("max_tokens", 1, kMaxTokensMax).value_or(kMaxTokensDefault));
-  if (const auto logprobs = body.integer("logprobs", 0, kLogprobsMax)) {
-    request.parameters.logprobs = true;
-    request.parameters.top_logprobs = static_cast<uint32_t>(*logprobs);
-  }
-  if (const auto logprobs = body.integer("prompt_logprobs", 0, kTopLogprobsMax)) {
-    if (request.parameters.stream) refuse_field("prompt_logprobs", "is only allowed when `stream` is false");
-    request.parameters.prompt_logprobs = static_cast<uint32_t>(*logprobs);
-  }
-  request.prompt = parse_prompt(body, prompt_tokens_max);
+      static_cast<uint32_t>(body.integer("max_tokens", max_tokens_min, kMaxTokensMax).value_or(kMaxTokensDefault));
+  parse_logprobs(body, request);
+  request.prompts = parse_prompts(body, limits);
   return request;
 }
 

@@ -64,12 +64,17 @@ void set_sampling(const GenerationParameters& parameters, const GenerationDefaul
 }  // namespace
 
 std::vector<text::TokenId> encode_prompt(const ServedModel& model, std::string_view text, const PromptLimits& limits,
-                                         const std::string& param) {
+                                         const PromptEncoding& encoding, const std::string& param) {
   const uint64_t tokens_max = std::min(limits.context_tokens_max, limits.prompt_tokens_max);
   const uint64_t tokens_min = text.size() / std::max<size_t>(model.token_bytes_max, 1);
-  if (tokens_min > tokens_max) refuse_length(limits, fmt::format("at least {}", tokens_min), param);
+  if (tokens_min > tokens_max && !encoding.truncation) {
+    refuse_length(limits, fmt::format("at least {}", tokens_min), param);
+  }
   try {
     std::vector<text::TokenId> ids = model.tokenizer.encode(text);
+    const bool adds_bos = encoding.adds_bos && model.bos_id && (ids.empty() || ids.front() != *model.bos_id);
+    if (adds_bos) ids.insert(ids.begin(), *model.bos_id);
+    truncate(ids, limits, encoding, adds_bos ? 1 : 0);
     check_length(ids.size(), limits, param);
     return ids;
   } catch (const text::TextError& error) {
@@ -77,11 +82,16 @@ std::vector<text::TokenId> encode_prompt(const ServedModel& model, std::string_v
   }
 }
 
-std::vector<text::TokenId> encode_plain_prompt(const ServedModel& model, std::string_view text,
-                                               const PromptLimits& limits, const std::string& param) {
-  std::vector<text::TokenId> ids = encode_prompt(model, text, limits, param);
-  if (model.bos_id && (ids.empty() || ids.front() != *model.bos_id)) ids.insert(ids.begin(), *model.bos_id);
-  return ids;
+void truncate(std::vector<text::TokenId>& ids, const PromptLimits& limits, const PromptEncoding& encoding,
+              size_t kept) {
+  if (!encoding.truncation) return;
+  const uint32_t room = limits.context_tokens_max - std::min(encoding.output_tokens, limits.context_tokens_max);
+  const size_t tokens_max = encoding.truncation->tokens.value_or(std::min(room, limits.prompt_tokens_max));
+  if (ids.size() <= tokens_max) return;
+  const auto dropped = static_cast<std::ptrdiff_t>(std::min(ids.size() - tokens_max, ids.size() - kept));
+  const auto begin =
+      encoding.truncation->keeps_end ? ids.begin() + static_cast<std::ptrdiff_t>(kept) : ids.end() - dropped;
+  ids.erase(begin, begin + dropped);
 }
 
 v1::GenerateRequest make_generate_request(const GenerationParameters& parameters, const ServedModel& model,
@@ -89,10 +99,12 @@ v1::GenerateRequest make_generate_request(const GenerationParameters& parameters
                                           uint64_t random_seed, const std::string& param) {
   check_length(prompt_ids.size(), limits, param);
   check_ids(parameters, prompt_ids, model.tokenizer.id_limit(), param);
-  if (parameters.max_tokens && parameters.min_tokens > *parameters.max_tokens) {
+  const std::optional<uint32_t> max_tokens =
+      parameters.max_tokens ? std::optional(std::max<uint32_t>(*parameters.max_tokens, 1)) : std::nullopt;
+  if (max_tokens && parameters.min_tokens > *max_tokens) {
     throw RequestFailed(
         {400, "bad_request",
-         fmt::format("`min_tokens` is {}, more than `max_tokens`, {}", parameters.min_tokens, *parameters.max_tokens),
+         fmt::format("`min_tokens` is {}, more than `max_tokens`, {}", parameters.min_tokens, *max_tokens),
          "min_tokens"});
   }
   const auto prompt_tokens = static_cast<uint32_t>(prompt_ids.size());
@@ -101,12 +113,13 @@ v1::GenerateRequest make_generate_request(const GenerationParameters& parameters
   request.set_model(parameters.model);
   request.mutable_prompt_ids()->Add(prompt_ids.begin(), prompt_ids.end());
   const uint32_t room = limits.context_tokens_max - prompt_tokens;
-  request.set_max_tokens(std::min(parameters.max_tokens.value_or(room), room));
+  request.set_max_tokens(std::min(max_tokens.value_or(room), room));
   request.set_min_tokens(std::min(parameters.min_tokens, request.max_tokens()));
   if (parameters.prompt_logprobs) request.set_prompt_logprobs(*parameters.prompt_logprobs);
   request.set_cache_salt(parameters.cache_salt);
+  request.set_session_id(parameters.session_id);
   request.set_ignore_eos(parameters.ignore_eos);
-  request.set_priority(parameters.priority);
+  request.set_priority(parameters.priority.value_or(0));
   if (!parameters.ignore_eos) request.mutable_stop_ids()->Add(model.eos_ids.begin(), model.eos_ids.end());
   request.mutable_stop_ids()->Add(parameters.stop_token_ids.begin(), parameters.stop_token_ids.end());
 

@@ -37,13 +37,14 @@ Failure replica_gone(const std::string& why) {
           kRetryAfterMin};
 }
 
-Generation::Generation(GenerationContext& context, v1::GenerateRequest request)
+Generation::Generation(GenerationContext& context, v1::GenerateRequest request, std::shared_ptr<Wakeup> wakeup)
     : context_(context),
       request_(std::move(request)),
-      inbox_(std::make_shared<TokenInbox>(context.executor, request_.attempt(), request_.choices().size(),
+      inbox_(std::make_shared<TokenInbox>(std::move(wakeup), request_.attempt(), request_.choices().size(),
                                           request_.sampling().logprobs())),
       finished_(request_.choices().size(), false),
-      unfinished_(finished_.size()) {
+      unfinished_(finished_.size()),
+      has_prompt_logprobs_(!request_.has_prompt_logprobs()) {
   context_.streams.add(request_.request_id(), inbox_);
 }
 
@@ -101,29 +102,28 @@ void Generation::refuse(const v1::Refused& refused) const {
                        std::max(retry_after, kRetryAfterMin)});
 }
 
-asio::awaitable<TokenPiece> Generation::next(mesh::TimePoint wake_at) {
-  for (;;) {
-    if (inbox_->client_gone()) throw mesh::ClientGone{};
-    if (const auto choice = choice_with_tokens()) co_return take(*choice);
-    // After the tokens: those that a head sent before it left still count.
-    if (inbox_->failure()) {
-      Failure failure = *inbox_->failure();
-      throw RequestFailed(std::move(failure));
-    }
-    const mesh::TimePoint now = mesh::steady_now();
-    if (!has_gap()) {
-      gap_seen_.reset();
-    } else if (!gap_seen_) {
-      gap_seen_ = now;
-    }
-    if (now >= deadline()) fail_overdue(now);
-    if (now >= wake_at) co_return TokenPiece{};
-    co_await inbox_->wait(std::min(deadline(), wake_at));
+std::optional<TokenPiece> Generation::poll() {
+  if (inbox_->client_gone()) throw mesh::ClientGone{};
+  if (const auto choice = choice_with_tokens()) return take(*choice);
+  // After the tokens: those that a head sent before it left still count.
+  if (inbox_->failure()) {
+    Failure failure = *inbox_->failure();
+    throw RequestFailed(std::move(failure));
   }
+  const mesh::TimePoint now = mesh::steady_now();
+  if (!has_gap()) {
+    gap_seen_.reset();
+  } else if (!gap_seen_) {
+    gap_seen_ = now;
+  }
+  if (now >= deadline()) fail_overdue(now);
+  return std::nullopt;
 }
 
-// In turn, so that no choice keeps the others waiting.
+// In turn, so that no choice keeps the others waiting; but they wait for the log-probabilities of the prompt, which
+// come with the first choice.
 std::optional<uint32_t> Generation::choice_with_tokens() const {
+  if (!has_prompt_logprobs_) return inbox_->orders()[0].ready().empty() ? std::nullopt : std::optional<uint32_t>(0);
   const auto count = static_cast<uint32_t>(finished_.size());
   for (uint32_t i = 1; i <= count; ++i) {
     const uint32_t choice = (choice_last_ + i) % count;
@@ -141,6 +141,7 @@ bool Generation::has_gap() const {
 
 TokenPiece Generation::take(uint32_t choice) {
   choice_last_ = choice;
+  has_prompt_logprobs_ = true;
   TokenPiece piece = inbox_->orders()[choice].take();
   piece.choice = choice;
   advanced_ = mesh::steady_now();

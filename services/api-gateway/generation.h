@@ -40,8 +40,8 @@ struct GenerationContext {
 // Lives on one single-threaded executor; one coroutine uses it.
 class Generation {
  public:
-  // Tokens are taken from here on. REQUIRES: `request` is complete.
-  Generation(GenerationContext& context, v1::GenerateRequest request);
+  // Tokens are taken from here on; `wakeup` is notified of them. REQUIRES: `request` is complete.
+  Generation(GenerationContext& context, v1::GenerateRequest request, std::shared_ptr<Wakeup> wakeup);
   ~Generation();  // cancels what has not finished
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
@@ -49,9 +49,12 @@ class Generation {
   // Asks a scheduler for a head. Throws RequestFailed, or ClientGone when the client left meanwhile.
   boost::asio::awaitable<void> place();
 
-  // The next tokens of one of the choices in order, as many as have come; an empty piece at `wake_at`. Throws
-  // RequestFailed when the request cannot go on, and ClientGone. REQUIRES: placed, a choice has not finished.
-  boost::asio::awaitable<TokenPiece> next(mesh::TimePoint wake_at);
+  // The next tokens of one of the choices in order, as many as have come, or nothing: then poll again once the wakeup
+  // says so, at deadline() at the latest. Throws RequestFailed when the request cannot go on, and ClientGone.
+  // REQUIRES: placed, !finished().
+  [[nodiscard]] std::optional<TokenPiece> poll();
+  [[nodiscard]] mesh::TimePoint deadline() const;
+  [[nodiscard]] bool finished() const { return unfinished_ == 0; }
 
   // Nobody wants more of this choice: stops the head's work on it, if it has not finished.
   void finish(uint32_t choice);
@@ -63,7 +66,6 @@ class Generation {
  private:
   void accept(const v1::Placed& placed);
   [[noreturn]] void refuse(const v1::Refused& refused) const;
-  [[nodiscard]] mesh::TimePoint deadline() const;
   [[noreturn]] void fail_overdue(mesh::TimePoint now);
   void cancel();  // all choices that have not finished
   void publish_cancel(const std::string& replica_id, std::optional<uint32_t> choice = {}) noexcept;
@@ -79,6 +81,7 @@ class Generation {
   size_t unfinished_;           // choices
   uint32_t choice_last_ = 0;    // tokens were taken of it last
   bool has_tokens_ = false;
+  bool has_prompt_logprobs_ = false;         // they came, or none are wanted
   mesh::TimePoint advanced_;                 // placed, or the last tokens came
   std::optional<mesh::TimePoint> gap_seen_;  // tokens are missing since
 };

@@ -16,7 +16,6 @@ constexpr size_t kStopTokenIdsMax = 256;
 constexpr size_t kModelNameBytesMax = 256;
 constexpr size_t kCacheSaltBytesMax = 256;
 constexpr size_t kLogitBiasesMax = 1024;
-constexpr int64_t kChoicesMax = 128;
 
 // The value with which a parameter asks for nothing.
 enum class Neutral { kNothing, kEmpty, kFalse, kTrue, kOne };
@@ -34,9 +33,6 @@ constexpr Unsupported kUnsupported[] = {
     {"allowed_token_ids", Neutral::kEmpty},
     {"logits_processors", Neutral::kEmpty},
     {"logprob_token_ids", Neutral::kEmpty},
-    {"include_stop_str_in_output", Neutral::kFalse},
-    {"skip_special_tokens", Neutral::kTrue},
-    {"truncate_prompt_tokens", Neutral::kNothing},
     {"thinking_token_budget", Neutral::kNothing},
     {"repetition_detection", Neutral::kNothing},
     {"structured_outputs", Neutral::kEmpty},
@@ -44,11 +40,8 @@ constexpr Unsupported kUnsupported[] = {
     {"guided_regex", Neutral::kNothing},
     {"guided_choice", Neutral::kNothing},
     {"guided_grammar", Neutral::kNothing},
-    {"echo", Neutral::kFalse},
     {"suffix", Neutral::kEmpty},
     {"prompt_embeds", Neutral::kNothing},
-    {"return_token_ids", Neutral::kFalse},
-    {"return_tokens_as_token_ids", Neutral::kFalse},
     {"kv_transfer_params", Neutral::kEmpty},
     {"ec_transfer_params", Neutral::kEmpty},
     {"vllm_xargs", Neutral::kEmpty},
@@ -118,20 +111,6 @@ void add_stop_string(std::vector<std::string>& stop, const json::value& value, c
   stop.emplace_back(text);
 }
 
-std::vector<std::string> parse_stop(const JsonFields& body) {
-  std::vector<std::string> stop;
-  const json::value* value = body.find("stop");
-  if (value == nullptr) return stop;
-  if (!value->is_string() && !value->is_array()) refuse_field("stop", "must be a string or an array of strings");
-  if (value->is_string()) {
-    add_stop_string(stop, *value, "stop");
-    return stop;
-  }
-  const json::array& texts = *body.array("stop", kStopStringsMax);
-  for (size_t i = 0; i < texts.size(); ++i) add_stop_string(stop, texts[i], element_path("stop", i));
-  return stop;
-}
-
 std::vector<uint32_t> parse_stop_token_ids(const JsonFields& body) {
   std::vector<uint32_t> ids;
   const json::array* values = body.array("stop_token_ids", kStopTokenIdsMax);
@@ -189,6 +168,26 @@ void parse_sampling(const JsonFields& body, GenerationParameters& parameters) {
   }
 }
 
+std::optional<Truncation> parse_truncation(const JsonFields& body) {
+  const auto tokens = body.integer("truncate_prompt_tokens", -1, kMaxTokensMax);
+  const std::string_view side = body.text("truncation_side").value_or("left");
+  if (side != "left" && side != "right") refuse_field("truncation_side", "must be \"left\" or \"right\"");
+  if (!tokens) return std::nullopt;
+  if (*tokens == 0) refuse_field("truncate_prompt_tokens", "must be -1 or at least 1");
+  Truncation truncation{.keeps_end = side == "left"};
+  if (*tokens > 0) truncation.tokens = static_cast<uint32_t>(*tokens);
+  return truncation;
+}
+
+std::string parse_session_id(const JsonFields& body) {
+  if (body.find("session_id") == nullptr) return {};
+  const std::string_view id = body.required_text("session_id");
+  if (id.size() > kSessionIdBytesMax) {
+    refuse_field("session_id", fmt::format("has {} bytes; at most {} are allowed", id.size(), kSessionIdBytesMax));
+  }
+  return std::string(id);
+}
+
 std::string parse_cache_salt(const JsonFields& body) {
   if (body.find("cache_salt") == nullptr) return {};
   const std::string_view salt = body.required_text("cache_salt");
@@ -204,31 +203,60 @@ void parse_stream(const JsonFields& body, GenerationParameters& parameters) {
   if (!options) return;
   if (!parameters.stream) refuse_field("stream_options", "is only allowed when `stream` is true");
   parameters.include_usage = options->boolean("include_usage").value_or(false);
-  if (options->boolean("continuous_usage_stats").value_or(false)) {
-    refuse_field("stream_options.continuous_usage_stats", "other than false is not supported");
-  }
+  parameters.continuous_usage = options->boolean("continuous_usage_stats").value_or(false);
 }
 
 }  // namespace
 
-GenerationParameters parse_generation_parameters(const JsonFields& body) {
-  GenerationParameters parameters;
-  parameters.model = body.required_text("model");
-  if (parameters.model.size() > kModelNameBytesMax) {
-    refuse_field("model",
-                 fmt::format("has {} bytes; at most {} are allowed", parameters.model.size(), kModelNameBytesMax));
+std::string parse_model(const JsonFields& body) {
+  const std::string_view model = body.required_text("model");
+  if (model.size() > kModelNameBytesMax) {
+    refuse_field("model", fmt::format("has {} bytes; at most {} are allowed", model.size(), kModelNameBytesMax));
   }
+  return std::string(model);
+}
+
+std::vector<std::string> parse_stop_strings(const JsonFields& body, std::string_view name) {
+  std::vector<std::string> stop;
+  const json::value* value = body.find(name);
+  if (value == nullptr) return stop;
+  const std::string path = body.path(name);
+  if (!value->is_string() && !value->is_array()) refuse_field(path, "must be a string or an array of strings");
+  if (value->is_string()) {
+    add_stop_string(stop, *value, path);
+    return stop;
+  }
+  const json::array& texts = *body.array(name, kStopStringsMax);
+  for (size_t i = 0; i < texts.size(); ++i) add_stop_string(stop, texts[i], element_path(path, i));
+  return stop;
+}
+
+GenerationParameters parse_generation_parameters(const JsonFields& body, const RequestLimits& limits) {
+  GenerationParameters parameters;
+  parameters.model = parse_model(body);
   refuse_unsupported(body);
   parse_sampling(body, parameters);
-  parameters.choices = static_cast<uint32_t>(body.integer("n", 1, kChoicesMax).value_or(1));
+  parameters.choices = static_cast<uint32_t>(body.integer("n", 1, limits.choices_max).value_or(1));
   parameters.min_tokens = static_cast<uint32_t>(body.integer("min_tokens", 0, kMaxTokensMax).value_or(0));
   parameters.cache_salt = parse_cache_salt(body);
-  parameters.stop = parse_stop(body);
+  parameters.stop = parse_stop_strings(body, "stop");
   parameters.stop_token_ids = parse_stop_token_ids(body);
+  parameters.keeps_stop = body.boolean("include_stop_str_in_output").value_or(false);
   parameters.ignore_eos = body.boolean("ignore_eos").value_or(false);
-  parameters.priority = static_cast<int32_t>(
-      body.integer("priority", std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()).value_or(0));
+  if (const auto priority =
+          body.integer("priority", std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max())) {
+    parameters.priority = static_cast<int32_t>(*priority);
+  }
+  parameters.session_id = parse_session_id(body);
+  parameters.truncation = parse_truncation(body);
+  parameters.keeps_special_tokens = !body.boolean("skip_special_tokens").value_or(true);
+  parameters.returns_token_ids = body.boolean("return_token_ids").value_or(false);
+  parameters.tokens_as_ids = body.boolean("return_tokens_as_token_ids").value_or(false);
   parse_stream(body, parameters);
+  if (const auto logprobs = body.integer("prompt_logprobs", 0, kTopLogprobsMax)) {
+    if (parameters.stream) refuse_field("prompt_logprobs", "is only allowed when `stream` is false");
+    parameters.prompt_logprobs = static_cast<uint32_t>(*logprobs);
+  }
   return parameters;
 }
 

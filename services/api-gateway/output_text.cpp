@@ -1,31 +1,51 @@
 #include "api-gateway/output_text.h"
 
+#include <algorithm>
+
 #include "mesh/ids.h"
 
 namespace bellwether::gateway {
 
-OutputText::OutputText(std::shared_ptr<const ServedModel> model, OutputOptions options)
+OutputText::OutputText(std::shared_ptr<const ServedModel> model, const OutputOptions& options)
     : model_(std::move(model)),
       stop_ids_(options.stop_ids.begin(), options.stop_ids.end()),
       detokenizer_(model_->tokenizer,
-                   options.parses_tool_calls ? model_->tool_marker_ids : std::vector<text::TokenId>{}),
-      stop_(std::move(options.stop)) {
+                   options.parses_tool_calls ? model_->tool_marker_ids : std::vector<text::TokenId>{},
+                   options.keeps_special_tokens),
+      stop_(options.stop, options.keeps_stop),
+      keeps_reasoning_(options.keeps_reasoning),
+      one_tool_call_(options.one_tool_call),
+      keeps_stop_(options.keeps_stop),
+      is_silent_(options.is_silent),
+      min_tokens_(options.min_tokens) {
   if (options.splits_reasoning) reasoning_.emplace(options.starts_in_reasoning);
   if (options.parses_tool_calls) tool_calls_.emplace();
 }
 
 OutputDelta OutputText::push(const TokenPiece& piece) {
   OutputDelta delta;
-  if (finished_) return delta;
-  for (size_t i = 0; i < piece.ids.size() && !stop_.stopped(); ++i) {
+  if (finished_ || is_silent_) return delta;
+  for (size_t i = 0; i < piece.ids.size() && !ended_early(); ++i) {
     const text::TokenId id = piece.ids[i];
+    const auto stop_id = static_cast<uint32_t>(id);
+    const bool ends_text =
+        piece.finish_reason == v1::FINISH_REASON_STOP && i + 1 == piece.ids.size() && stop_ids_.contains(stop_id);
+    if (ends_text && std::find(model_->eos_ids.begin(), model_->eos_ids.end(), stop_id) == model_->eos_ids.end()) {
+      stop_id_ = stop_id;
+    }
     ++tokens_;
-    const bool ends_text = piece.finish_reason == v1::FINISH_REASON_STOP && i + 1 == piece.ids.size() &&
-                           stop_ids_.contains(static_cast<uint32_t>(id));
-    if (!ends_text) add(delta, stop_.push(detokenizer_.push(id)));
+    if (!ends_text || keeps_stop_) take(delta, id);
   }
-  if (piece.finished() || stop_.stopped()) finish(delta);
+  if (piece.finished() || ended_early()) finish(delta);
+  if (!keeps_reasoning_) delta.reasoning.clear();
   return delta;
+}
+
+void OutputText::take(OutputDelta& delta, text::TokenId id) {
+  const bool reasoned = reasoning_ && reasoning_->in_reasoning();
+  std::string text = detokenizer_.push(id);
+  add(delta, tokens_ > min_tokens_ ? stop_.push(text) : text);
+  if (reasoned || (reasoning_ && reasoning_->in_reasoning())) ++reasoning_tokens_;
 }
 
 void OutputText::add(OutputDelta& delta, const std::string& text) {
@@ -46,11 +66,21 @@ void OutputText::add(OutputDelta& delta, const std::string& text) {
 }
 
 void OutputText::add_answer(OutputDelta& delta, text::AnswerPiece piece) {
+  if (one_tool_call_ && call_ended_) return;
   delta.content += piece.content;
-  for (text::ToolCall& call : piece.tool_calls) {
-    call.id = mesh::random_id("call", 24);
-    delta.tool_calls.push_back(std::move(call));
-    called_tools_ = true;
+  for (text::ToolCallDelta& call : piece.tool_calls) {
+    const auto index = static_cast<uint32_t>(call.call);
+    if (delta.tool_calls.empty() || delta.tool_calls.back().index != index)
+      delta.tool_calls.push_back({.index = index});
+    CallDelta& to = delta.tool_calls.back();
+    if (!call.name.empty()) {
+      to.id = mesh::random_id("call", 24);
+      to.name = std::move(call.name);
+      called_tools_ = true;
+    }
+    to.arguments += call.arguments;
+    call_ended_ = call_ended_ || call.ends;
+    if (one_tool_call_ && call_ended_) return;
   }
 }
 
@@ -72,6 +102,12 @@ void OutputText::finish(OutputDelta& delta) {
   } else {
     delta.content += answer;
   }
+}
+
+StopReason OutputText::stop_reason() const {
+  if (stop_.stopped()) return stop_.found();
+  if (stop_id_) return *stop_id_;
+  return {};
 }
 
 }  // namespace bellwether::gateway

@@ -1,4 +1,4 @@
-// Replies as JSON: what is said is the same for both endpoints, how it is said is not.
+// Replies as their clients read them: what is said is the same for all endpoints, how it is said is not.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "api-gateway/failure.h"
 #include "api-gateway/logprobs.h"
 #include "api-gateway/output_text.h"
 
@@ -17,33 +18,52 @@ struct ReplyHead {
   std::string model;
 };
 
-// Without OpenAI's accepted and rejected prediction tokens: those are about text that the client predicted and pays for,
-// while drafts are the server's own affair.
+// Of all prompts and choices. Without OpenAI's accepted and rejected prediction tokens: those are about text that the
+// client predicted and pays for, while drafts are the server's own affair and have names of their own.
 struct ReplyUsage {
   uint32_t prompt_tokens = 0;
   uint32_t completion_tokens = 0;
-  std::optional<uint32_t> cached_prompt_tokens;  // absent when the head did not get to say
+  uint32_t reasoning_tokens = 0;                      // of completion_tokens
+  std::optional<uint32_t> cached_prompt_tokens = {};  // absent when the head did not get to say
+  uint32_t draft_tokens = 0;                          // guesses that were verified ...
+  uint32_t draft_tokens_accepted = 0;                 // ... and how many were right
 };
 
-enum class ReplyEnd { kStop, kLength, kToolCalls };
+enum class EndKind { kStop, kLength, kToolCalls };
 
-// A piece of a choice, or all of it.
+struct ReplyEnd {
+  EndKind kind = EndKind::kStop;
+  StopReason reason = {};
+};
+
+// A piece of a choice, or all of it (each of its tool calls then in one).
 struct ReplyPart {
+  uint32_t choice = 0;  // of all prompts: the first prompt's choices come first
   OutputDelta output = {};
-  std::vector<TokenLogprobs> logprobs = {};  // of the tokens it was made of, if asked for
-  uint32_t choice = 0;
-  std::optional<ReplyEnd> end = {};                 // it was the choice's last
+  std::vector<text::TokenId> ids = {};              // it was made of, the one that ended the text included
+  std::vector<TokenLogprobs> logprobs = {};         // of those tokens that are in the text, if asked for
   std::vector<TokenLogprobs> prompt_logprobs = {};  // of the prompt's tokens from the second on, if asked for
+  std::optional<ReplyEnd> end = {};                 // it was the choice's last
+  uint32_t tokens = 0;                              // of the choice so far
 };
 
-// One request's. The chunks of a stream are the JSON of one server-sent event each, without "data: ".
+// A prompt as its reply may repeat it.
+struct ReplyPrompt {
+  std::vector<text::TokenId> ids = {};
+  bool begins_with_bos = false;  // the first of them was added by this gateway
+  std::string text = {};         // as the client gave it, or what its ids say
+  std::string first_token = {};  // bytes of ids[0]
+};
+
+// One request's. A stream is what begin(), add() and finish() append, in server-sent events; fail() may take the place
+// of whatever would come next.
 class ReplyFormat {
  public:
   virtual ~ReplyFormat() = default;
-  [[nodiscard]] virtual std::string first_chunk(uint32_t choice) = 0;  // sent before any token; "" = none
-  [[nodiscard]] virtual std::string chunk(const ReplyPart& part) = 0;
-  [[nodiscard]] virtual std::string last_chunk(uint32_t choice, ReplyEnd end) = 0;
-  [[nodiscard]] virtual std::string usage_chunk(const ReplyUsage& usage) = 0;
+  virtual void begin(std::string& out) = 0;
+  virtual void add(std::string& out, const ReplyPart& part) = 0;
+  virtual void finish(std::string& out, const ReplyUsage& usage) = 0;
+  virtual void fail(std::string& out, const Failure& failure) = 0;
   // REQUIRES: the choices in order, each whole and with its end.
   [[nodiscard]] virtual std::string whole(const std::vector<ReplyPart>& choices, const ReplyUsage& usage) = 0;
 };

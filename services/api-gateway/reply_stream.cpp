@@ -1,6 +1,7 @@
 #include "api-gateway/reply_stream.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace bellwether::gateway {
 
@@ -12,75 +13,118 @@ double seconds(mesh::TimePoint from, mesh::TimePoint to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-}  // namespace
-
-ReplyStream::ReplyStream(Generation& generation, ModelMetrics& metrics, std::shared_ptr<const ServedModel> model,
-                         const OutputOptions& options, mesh::TimePoint arrived)
-    : generation_(generation),
-      metrics_(metrics),
-      model_(std::move(model)),
-      unfinished_(static_cast<size_t>(generation.request().choices_size())),
-      arrived_(arrived) {
-  for (size_t i = 0; i < unfinished_; ++i) choices_.push_back({.output = OutputText(model_, options)});
-  metrics_.prompt_tokens.Increment(generation_.request().prompt_ids_size());
+EndKind end_kind(const OutputText& output, v1::FinishReason reason) {
+  if (output.called_tools() && (output.ended_early() || reason != v1::FINISH_REASON_LENGTH)) return EndKind::kToolCalls;
+  return reason == v1::FINISH_REASON_LENGTH && !output.ended_early() ? EndKind::kLength : EndKind::kStop;
 }
 
-asio::awaitable<ReplyPart> ReplyStream::next(mesh::TimePoint wake_at) {
-  const TokenPiece piece = co_await generation_.next(wake_at);
+void check_prompt_logprobs(const v1::GenerateRequest& request, size_t came) {
+  if (!request.has_prompt_logprobs() || came + 1 == static_cast<size_t>(request.prompt_ids_size())) return;
+  throw RequestFailed({500, "tokens_lost", "log-probabilities of the prompt were lost on their way"});
+}
+
+}  // namespace
+
+ReplyStream::ReplyStream(std::deque<Generation>& generations, std::shared_ptr<Wakeup> wakeup, ModelMetrics& metrics,
+                         std::shared_ptr<const ServedModel> model, const OutputOptions& options,
+                         mesh::TimePoint arrived)
+    : generations_(generations),
+      wakeup_(std::move(wakeup)),
+      metrics_(metrics),
+      model_(std::move(model)),
+      choices_per_prompt_(static_cast<size_t>(generations.front().request().choices_size())),
+      unfinished_(generations.size() * choices_per_prompt_),
+      cached_(generations.size()),
+      arrived_(arrived) {
+  for (size_t i = 0; i < unfinished_; ++i) choices_.push_back({.output = OutputText(model_, options)});
+  for (const Generation& generation : generations_) {
+    usage_.prompt_tokens += static_cast<uint32_t>(generation.request().prompt_ids_size());
+  }
+  metrics_.prompt_tokens.Increment(usage_.prompt_tokens);
+}
+
+asio::awaitable<std::optional<ReplyPart>> ReplyStream::next(mesh::TimePoint wake_at) {
+  for (;;) {
+    if (std::optional<ReplyPart> part = poll()) co_return part;
+    if (mesh::steady_now() >= wake_at) co_return std::nullopt;
+    co_await wakeup_->wait(std::min(deadline(), wake_at));
+  }
+}
+
+// In turn, so that no prompt keeps the others waiting.
+std::optional<ReplyPart> ReplyStream::poll() {
+  for (size_t i = 1; i <= generations_.size(); ++i) {
+    const size_t prompt = (prompt_last_ + i) % generations_.size();
+    Generation& generation = generations_[prompt];
+    if (generation.finished()) continue;
+    std::optional<TokenPiece> piece = generation.poll();
+    if (!piece) continue;
+    prompt_last_ = prompt;
+    return read(prompt, *std::move(piece));
+  }
+  return std::nullopt;
+}
+
+mesh::TimePoint ReplyStream::deadline() const {
+  mesh::TimePoint deadline = mesh::TimePoint::max();
+  for (const Generation& generation : generations_) {
+    if (!generation.finished()) deadline = std::min(deadline, generation.deadline());
+  }
+  return deadline;
+}
+
+ReplyPart ReplyStream::read(size_t prompt, TokenPiece piece) {
   ReplyPart part;
-  if (piece.empty()) co_return part;
-  part.choice = piece.choice;
-  Choice& choice = choices_[piece.choice];
+  part.choice = static_cast<uint32_t>(prompt * choices_per_prompt_) + piece.choice;
+  Choice& choice = choices_[part.choice];
   const uint32_t tokens_before = choice.output.tokens();
+  const uint32_t reasoning_before = choice.output.reasoning_tokens();
   part.output = choice.output.push(piece);
-  const size_t taken = choice.output.tokens() - tokens_before;
+  part.tokens = choice.output.tokens();
+  const size_t taken = part.tokens - tokens_before;
+  usage_.reasoning_tokens += choice.output.reasoning_tokens() - reasoning_before;
   measure(choice, taken);
-  if (generation_.request().sampling().logprobs()) {
+  if (generations_[prompt].request().sampling().logprobs()) {
     // The token that ends the text is no part of it, in either.
     const bool ends = piece.finish_reason == v1::FINISH_REASON_STOP && taken == piece.ids.size() && taken > 0;
     part.logprobs = token_logprobs(model_->tokenizer, piece, ends ? taken - 1 : taken);
   }
   part.prompt_logprobs = prompt_logprobs(model_->tokenizer, piece);
   choice.prompt_logprobs += part.prompt_logprobs.size();
+  if (piece.finished() || choice.output.ended_early()) end(prompt, piece, choice, part);
+  piece.ids.resize(taken);
+  part.ids = std::move(piece.ids);
+  return part;
+}
+
+void ReplyStream::end(size_t prompt, const TokenPiece& piece, Choice& choice, ReplyPart& part) {
+  if (piece.choice == 0) check_prompt_logprobs(generations_[prompt].request(), choice.prompt_logprobs);
   if (piece.finished()) {
     // The choices share the prompt: what was found for the first of them was spared, the others found what it left.
     const uint32_t cached = piece.usage.cached_prompt_tokens();
-    cached_prompt_tokens_ = std::min(cached_prompt_tokens_.value_or(cached), cached);
+    cached_[prompt] = std::min(cached_[prompt].value_or(cached), cached);
+    count(piece.usage);
   }
-  if (piece.finished() || choice.output.stopped_by_string()) {
-    check_prompt_logprobs(piece.choice);
-    part.end = end_of(choice, piece.finish_reason);
-    generation_.finish(piece.choice);
-    --unfinished_;
-  }
-  co_return part;
+  part.end = {.kind = end_kind(choice.output, piece.finish_reason), .reason = choice.output.stop_reason()};
+  generations_[prompt].finish(piece.choice);
+  --unfinished_;
 }
 
-void ReplyStream::check_prompt_logprobs(uint32_t choice) const {
-  const v1::GenerateRequest& request = generation_.request();
-  if (choice != 0 || !request.has_prompt_logprobs()) return;
-  if (choices_[choice].prompt_logprobs + 1 == static_cast<size_t>(request.prompt_ids_size())) return;
-  throw RequestFailed({500, "tokens_lost", "log-probabilities of the prompt were lost on their way"});
+void ReplyStream::count(const v1::Usage& usage) {
+  usage_.draft_tokens += usage.draft_tokens();
+  usage_.draft_tokens_accepted += usage.draft_tokens_accepted();
+  usage_.cached_prompt_tokens = 0;
+  for (const std::optional<uint32_t>& cached : cached_) *usage_.cached_prompt_tokens += cached.value_or(0);
 }
 
 void ReplyStream::measure(Choice& choice, size_t tokens) {
   if (tokens == 0) return;
   const mesh::TimePoint now = mesh::steady_now();
-  if (tokens_ == 0) metrics_.time_to_first_token.Observe(seconds(arrived_, now));
+  if (usage_.completion_tokens == 0) metrics_.time_to_first_token.Observe(seconds(arrived_, now));
   if (choice.last_tokens) metrics_.time_between_tokens.Observe(seconds(*choice.last_tokens, now));
   choice.last_tokens = now;
-  tokens_ += static_cast<uint32_t>(tokens);
+  usage_.completion_tokens += static_cast<uint32_t>(tokens);
   metrics_.completion_tokens.Increment(static_cast<double>(tokens));
-}
-
-ReplyEnd ReplyStream::end_of(const Choice& choice, v1::FinishReason reason) {
-  if (choice.output.called_tools()) return ReplyEnd::kToolCalls;
-  const bool by_length = reason == v1::FINISH_REASON_LENGTH && !choice.output.stopped_by_string();
-  return by_length ? ReplyEnd::kLength : ReplyEnd::kStop;
-}
-
-ReplyUsage ReplyStream::usage() const {
-  return {static_cast<uint32_t>(generation_.request().prompt_ids_size()), tokens_, cached_prompt_tokens_};
 }
 
 }  // namespace bellwether::gateway

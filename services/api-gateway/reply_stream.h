@@ -1,4 +1,4 @@
-// One request's reply while it is generated: tokens in, parts of the reply out, the measuring done on the way.
+// One client's reply while it is generated: tokens in, parts of the reply out, the measuring done on the way.
 #pragma once
 
 #include <cstddef>
@@ -17,18 +17,18 @@ namespace bellwether::gateway {
 
 class ReplyStream {
  public:
-  // REQUIRES: `generation` and `metrics` outlive this. `arrived`: when the client's request came.
-  ReplyStream(Generation& generation, ModelMetrics& metrics, std::shared_ptr<const ServedModel> model,
-              const OutputOptions& options, mesh::TimePoint arrived);
+  // One generation for each prompt, all with the same number of choices. REQUIRES: the generations are placed, notify
+  // `wakeup` and outlive this, as does `metrics`. `arrived`: when the client's request came.
+  ReplyStream(std::deque<Generation>& generations, std::shared_ptr<Wakeup> wakeup, ModelMetrics& metrics,
+              std::shared_ptr<const ServedModel> model, const OutputOptions& options, mesh::TimePoint arrived);
 
-  // What came next of one of the choices; nothing at `wake_at`, or when the tokens that came make no text yet. Throws
-  // what Generation::next() throws. A stop string cancels the choice. REQUIRES: !finished().
-  boost::asio::awaitable<ReplyPart> next(mesh::TimePoint wake_at);
+  // What came next of one of the choices; nothing at `wake_at`. Throws what Generation::poll() throws. A choice that
+  // ends early is cancelled. REQUIRES: !finished().
+  boost::asio::awaitable<std::optional<ReplyPart>> next(mesh::TimePoint wake_at);
 
   [[nodiscard]] bool finished() const { return unfinished_ == 0; }
   [[nodiscard]] size_t choices() const { return choices_.size(); }
-  [[nodiscard]] uint32_t tokens() const { return tokens_; }  // of all choices
-  [[nodiscard]] ReplyUsage usage() const;
+  [[nodiscard]] const ReplyUsage& usage() const { return usage_; }
 
  private:
   struct Choice {
@@ -37,18 +37,24 @@ class ReplyStream {
     std::optional<mesh::TimePoint> last_tokens = {};
   };
 
-  [[nodiscard]] static ReplyEnd end_of(const Choice& choice, v1::FinishReason reason);
+  [[nodiscard]] std::optional<ReplyPart> poll();
+  [[nodiscard]] mesh::TimePoint deadline() const;
+  ReplyPart read(size_t prompt, TokenPiece piece);
+  void end(size_t prompt, const TokenPiece& piece, Choice& choice, ReplyPart& part);
+  void count(const v1::Usage& usage);
   void measure(Choice& choice, size_t tokens);
-  void check_prompt_logprobs(uint32_t choice) const;
 
-  Generation& generation_;
+  std::deque<Generation>& generations_;
+  std::shared_ptr<Wakeup> wakeup_;
   ModelMetrics& metrics_;
   std::shared_ptr<const ServedModel> model_;
   std::deque<Choice> choices_;
+  size_t choices_per_prompt_;
   size_t unfinished_;
-  uint32_t tokens_ = 0;
+  size_t prompt_last_ = 0;  // a part of it came last
+  ReplyUsage usage_;
+  std::vector<std::optional<uint32_t>> cached_;  // by prompt
   mesh::TimePoint arrived_;
-  std::optional<uint32_t> cached_prompt_tokens_;
 };
 
 }  // namespace bellwether::gateway

@@ -35,6 +35,8 @@ void GatewaySettings::declare(mesh::Settings& settings) {
   add("request-ms-max", &request_ms_max, "Longest wait for a whole request, once it has begun", "ms", 1, kDayMs);
   add("write-ms-max", &write_ms_max, "Longest wait for a client to take one write", "ms", 1, kDayMs);
   add("messages-max", &messages_max, "Messages in one conversation", "", 1, 1 << 20);
+  add("prompts-max", &prompts_max, "Prompts in one request for completions", "", 1, 1 << 16);
+  add("choices-max", &choices_max, "Choices (n) of one prompt", "", 1, 128);
   add("prompt-tokens-max", &prompt_tokens_max, "Longest prompt, where the model's context allows more", "tokens", 1,
       1 << 30);
   add("streams-max", &streams_max, "Requests being generated at once; one more is answered 503", "", 1, 1 << 20);
@@ -58,6 +60,13 @@ mesh::HttpLimits GatewaySettings::http_limits() const {
   limits.request_time_max = std::chrono::milliseconds(request_ms_max);
   limits.write_time_max = std::chrono::milliseconds(write_ms_max);
   return limits;
+}
+
+RequestLimits GatewaySettings::request_limits() const {
+  return {.messages_max = static_cast<size_t>(messages_max),
+          .prompts_max = static_cast<size_t>(prompts_max),
+          .prompt_tokens_max = static_cast<size_t>(prompt_tokens_max),
+          .choices_max = static_cast<uint32_t>(choices_max)};
 }
 
 }  // namespace bellwether::gateway

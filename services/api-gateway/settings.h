@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "api-gateway/access/gatekeeper.h"
+#include "api-gateway/generation_parameters.h"
 #include "mesh/http_server.h"
 #include "mesh/settings.h"
 
@@ -19,7 +20,9 @@ struct GatewaySettings {
   int64_t write_ms_max = 30000;
 
   int64_t messages_max = 4096;
+  int64_t prompts_max = 256;
   int64_t prompt_tokens_max = 1 << 20;  // the model's context is a limit of its own
+  int64_t choices_max = 128;
   int64_t streams_max = 4096;
 
   int64_t card_ms_max = 10000;
@@ -33,6 +36,7 @@ struct GatewaySettings {
 
   void declare(mesh::Settings& settings);
   [[nodiscard]] mesh::HttpLimits http_limits() const;
+  [[nodiscard]] RequestLimits request_limits() const;
 };
 
 }  // namespace bellwether::gateway

@@ -21,7 +21,7 @@ size_t held_size(std::string_view text, const std::vector<std::string>& stop) {
 }  // namespace
 
 std::string StopStrings::push(std::string_view text) {
-  if (stopped_) return {};
+  if (stopped()) return {};
   if (stop_.empty()) return std::string(text);
   held_ += text;
   size_t end_first = std::string::npos;
@@ -33,11 +33,11 @@ std::string StopStrings::push(std::string_view text) {
     if (end < end_first || (end == end_first && begin < begin_first)) {
       end_first = end;
       begin_first = begin;
+      found_ = candidate;
     }
   }
-  if (begin_first != std::string::npos) {
-    stopped_ = true;
-    held_.resize(begin_first);
+  if (stopped()) {
+    held_.resize(included_ ? end_first : begin_first);
     return std::exchange(held_, {});
   }
   const size_t certain = held_.size() - held_size(held_, stop_);

@@ -1,6 +1,7 @@
 // Stop strings in text that arrives in pieces.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,16 +12,20 @@ namespace bellwether::gateway {
 // the text is cut. What may be the beginning of a stop string is held back until it is certain.
 class StopStrings {
  public:
-  explicit StopStrings(std::vector<std::string> stop) : stop_(std::move(stop)) {}
+  // `included`: the stop string itself is let through, too.
+  explicit StopStrings(std::vector<std::string> stop, bool included = false)
+      : stop_(std::move(stop)), included_(included) {}
 
   [[nodiscard]] std::string push(std::string_view text);  // "" for good once stopped
   [[nodiscard]] std::string finish();                     // what was held back
-  [[nodiscard]] bool stopped() const { return stopped_; }
+  [[nodiscard]] bool stopped() const { return found_.has_value(); }
+  [[nodiscard]] const std::string& found() const { return *found_; }  // REQUIRES: stopped()
 
  private:
   std::vector<std::string> stop_;  // none empty
+  bool included_;
   std::string held_;
-  bool stopped_ = false;
+  std::optional<std::string> found_;
 };
 
 }  // namespace bellwether::gateway

@@ -17,7 +17,7 @@ void TokenInbox::deliver(const std::string& replica_id, uint64_t epoch, const v1
   }
   if (head_->replica_id != replica_id || head_->epoch != epoch) return;
   push(event);
-  changed_.cancel();
+  wakeup_->notify();
 }
 
 void TokenInbox::push(const v1::TokenEvent& event) {
@@ -29,22 +29,22 @@ void TokenInbox::place(const Head& head) {
   for (const Early& early : std::exchange(early_, {})) {
     if (early.head == head) push(early.event);
   }
-  changed_.cancel();
+  wakeup_->notify();
 }
 
 void TokenInbox::interrupt(Failure failure) {
   if (!failure_) failure_ = std::move(failure);
-  changed_.cancel();
+  wakeup_->notify();
 }
 
 void TokenInbox::leave() {
   client_gone_ = true;
-  changed_.cancel();
+  wakeup_->notify();
 }
 
-asio::awaitable<void> TokenInbox::wait(mesh::TimePoint deadline) {
-  changed_.expires_at(deadline);
-  co_await changed_.async_wait(asio::as_tuple(asio::use_awaitable));
+asio::awaitable<void> Wakeup::wait(mesh::TimePoint deadline) {
+  timer_.expires_at(deadline);
+  co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 }  // namespace bellwether::gateway

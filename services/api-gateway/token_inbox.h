@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,11 +19,25 @@
 
 namespace bellwether::gateway {
 
+// What a coroutine that reads several inboxes waits on. Lives on one single-threaded executor.
+class Wakeup {
+ public:
+  explicit Wakeup(const boost::asio::any_io_executor& executor) : timer_(executor) {}
+
+  void notify() { timer_.cancel(); }
+  // Until notify(), at most until `deadline`. Returns early at times.
+  boost::asio::awaitable<void> wait(mesh::TimePoint deadline);
+
+ private:
+  boost::asio::steady_timer timer_;  // cancelled to wake the one who waits
+};
+
 // Lives on one single-threaded executor.
 class TokenInbox {
  public:
-  TokenInbox(const boost::asio::any_io_executor& executor, uint32_t attempt, size_t choices, bool logprobs)
-      : attempt_(attempt), orders_(choices, TokenOrder(logprobs)), changed_(executor) {}
+  // `wakeup` is notified of all that happens here.
+  TokenInbox(std::shared_ptr<Wakeup> wakeup, uint32_t attempt, size_t choices, bool logprobs)
+      : attempt_(attempt), orders_(choices, TokenOrder(logprobs)), wakeup_(std::move(wakeup)) {}
 
   // From the bus. Events of other attempts, and of other heads than the one placed on, are dropped. Tokens may
   // overtake the answer that says where the request was placed: they wait for place().
@@ -35,9 +50,6 @@ class TokenInbox {
   [[nodiscard]] const std::optional<Failure>& failure() const { return failure_; }
   [[nodiscard]] bool client_gone() const { return client_gone_; }
   [[nodiscard]] std::vector<TokenOrder>& orders() { return orders_; }  // by choice
-
-  // Waits until something of the above happens, at most until `deadline`. Returns early at times.
-  boost::asio::awaitable<void> wait(mesh::TimePoint deadline);
 
   static constexpr size_t kEarlyMax = 1024;  // events held before place()
 
@@ -55,7 +67,7 @@ class TokenInbox {
   std::vector<Early> early_;
   std::optional<Failure> failure_;
   bool client_gone_ = false;
-  boost::asio::steady_timer changed_;  // cancelled to wake the one who waits
+  std::shared_ptr<Wakeup> wakeup_;
 };
 
 }  // namespace bellwether::gateway

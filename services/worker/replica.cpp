@@ -302,6 +302,8 @@ void Replica::on_output(const engine::SequenceOutput& output, mesh::TimePoint en
   auto& [request, choice] = sequence;
   measure(sequence, output, ended);
   choice->output_tokens += static_cast<int64_t>(output.ids.size());
+  choice->draft_tokens += output.draft_tokens;
+  choice->draft_tokens_accepted += output.draft_tokens_accepted;
   choice->prompt_logprobs_given += static_cast<int64_t>(output.prompt_logprobs.size());
   if (output.prefill_done) on_prefill_done(sequence, output);
   const bool finished = output.finish != engine::Finish::kNone;

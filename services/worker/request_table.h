@@ -21,6 +21,8 @@ struct LiveChoice {
   int64_t output_tokens_given = 0;    // by earlier attempts
   int64_t output_tokens = 0;          // those and what this attempt generated
   int64_t cached_prompt_tokens = 0;   // once the prompt has been read
+  int64_t draft_tokens = 0;           // guesses that were verified ...
+  int64_t draft_tokens_accepted = 0;  // ... and how many were right
   int64_t prompt_logprobs_given = 0;  // prompt tokens whose log-probabilities have come
   mesh::TimePoint token_last = {};    // when the last token came; unset before the first
   bool token_seen = false;            // this attempt has generated one

@@ -16,6 +16,8 @@ void set_usage(const LiveRequest& request, const LiveChoice& choice, v1::TokenEv
   usage.set_prompt_tokens(static_cast<uint32_t>(request.prompt_tokens));
   usage.set_completion_tokens(static_cast<uint32_t>(choice.output_tokens));
   usage.set_cached_prompt_tokens(static_cast<uint32_t>(choice.cached_prompt_tokens));
+  usage.set_draft_tokens(static_cast<uint32_t>(choice.draft_tokens));
+  usage.set_draft_tokens_accepted(static_cast<uint32_t>(choice.draft_tokens_accepted));
 }
 
 void set(const engine::TokenLogprob& from, v1::TokenLogprob& to) {

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 
 #include "gateway_fixture.h"
 
@@ -442,6 +445,154 @@ TEST_F(ApiTest, Models) {
   EXPECT_EQ(model.at("id").as_string(), "nano");
   EXPECT_EQ(model.at("object").as_string(), "model");
   EXPECT_EQ(model.at("max_model_len"), 8192);
+}
+
+TEST_F(ApiTest, OneModelByItsName) {
+  start_with_head();
+  HttpCall call(gateway_->address(), "GET", "/v1/models/nano");
+  EXPECT_EQ(call.json().at("id"), "nano");
+  HttpCall unknown(gateway_->address(), "GET", "/v1/models/deep%2Fseek/r1");
+  EXPECT_EQ(unknown.status(), 404U);
+  EXPECT_THAT(error_message(unknown), HasSubstr("`deep/seek/r1` does not exist"));
+  EXPECT_EQ(HttpCall(gateway_->address(), "GET", "/v1/models/").status(), 404U);
+}
+
+TEST_F(ApiTest, ReadyOnceAModelIs) {
+  start_gateway();
+  HttpCall early(gateway_->address(), "GET", "/ready");
+  EXPECT_EQ(early.status(), 503U);
+  EXPECT_EQ(early.header("retry-after"), "1");
+  script_->add_head("head-1");
+  wait_for_model();
+  EXPECT_EQ(HttpCall(gateway_->address(), "GET", "/ready").status(), 200U);
+  EXPECT_EQ(HttpCall(gateway_->address(), "GET", "/version").json().at("version").as_string(), BELLWETHER_VERSION);
+}
+
+TEST_F(ApiTest, TextToIdsAndBack) {
+  start_with_head();
+  const json::value plain = post("/tokenize", R"({"prompt":"one two","return_token_strs":true})")->json();
+  const auto ids = encode("<｜begin▁of▁sentence｜>one two");
+  EXPECT_EQ(plain.at("tokens"), json::array(ids.begin(), ids.end())) << "the only model, where none is named";
+  EXPECT_EQ(plain.at("count"), ids.size());
+  EXPECT_EQ(plain.at("max_model_len"), 8192);
+  EXPECT_EQ(plain.at("token_strs").at(0), "<｜begin▁of▁sentence｜>");
+  const json::value bare =
+      post("/tokenize", R"({"model":"nano","prompt":"one two","add_special_tokens":false})")->json();
+  EXPECT_EQ(bare.at("count"), ids.size() - 1);
+  const json::value chat = post("/tokenize", R"({"messages":[{"role":"user","content":"Hello"}]})")->json();
+  const auto chat_ids = encode("<｜begin▁of▁sentence｜><｜User｜>Hello<｜Assistant｜><think>\n");
+  EXPECT_EQ(chat.at("tokens"), json::array(chat_ids.begin(), chat_ids.end()));
+  EXPECT_TRUE(chat.at("token_strs").is_null());
+  const json::value text = post("/detokenize", R"({"tokens":)" + json::serialize(chat.at("tokens")) + "}")->json();
+  EXPECT_EQ(text.at("prompt").as_string(), "<｜begin▁of▁sentence｜><｜User｜>Hello<｜Assistant｜><think>\n");
+  for (const auto& [path, body, param] : {std::tuple{"/tokenize", "{}", "prompt"},
+                                          {"/tokenize", R"({"prompt":"x","messages":[]})", "messages"},
+                                          {"/detokenize", "{}", "tokens"},
+                                          {"/detokenize", R"({"tokens":[1,-1]})", "tokens[1]"},
+                                          {"/detokenize", R"({"tokens":[99999999]})", "tokens"}}) {
+    auto refused = post(path, body);
+    EXPECT_EQ(refused->status(), 400U) << body;
+    EXPECT_EQ(refused->json().at("error").at("param").as_string(), param) << body;
+  }
+}
+
+TEST_F(ApiTest, SeveralPromptsOfOneRequest) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":["one",[5,7]],"n":2,"seed":3,"max_tokens":20})");
+  const v1::GenerateRequest first = script_->requests.wait();
+  const v1::GenerateRequest second = script_->requests.wait();
+  EXPECT_NE(first.request_id(), second.request_id());
+  EXPECT_THAT(std::vector<uint32_t>(second.prompt_ids().begin(), second.prompt_ids().end()),
+              ::testing::ElementsAre(5, 7));
+  EXPECT_EQ(second.choices(1).seed(), 4U);
+  // Prompt by prompt, each with its choices, whatever the order in which they end.
+  script_->send("head-1", second, 0, with_end(encode("d")), kStop, 1, 1, 1);
+  script_->send("head-1", second, 0, with_end(encode("c")), kStop);
+  script_->send("head-1", first, 0, with_end(encode("b")), kStop, 1, 1, 1);
+  script_->send("head-1", first, 0, with_end(encode("a")), kStop);
+  const json::value reply = call->json();
+  ASSERT_EQ(reply.at("choices").as_array().size(), 4U);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(reply.at("choices").at(i).at("index"), i);
+    EXPECT_EQ(reply.at("choices").at(i).at("text").as_string(), std::string(1, static_cast<char>('a' + i)));
+  }
+  EXPECT_EQ(reply.at("usage").at("prompt_tokens"), first.prompt_ids_size() + second.prompt_ids_size());
+  EXPECT_EQ(reply.at("usage").at("completion_tokens"), 8);
+  EXPECT_EQ(reply.at("usage").at("prompt_tokens_details").at("cached_tokens"), 10) << "5 of each prompt";
+  EXPECT_EQ(script_->cancels.size(), 0U);
+}
+
+TEST_F(ApiTest, AClientThatLeavesCancelsAllItsPrompts) {
+  start_with_head();
+  auto call = post("/v1/completions", R"({"model":"nano","prompt":["one","two"],"stream":true})");
+  const std::set<std::string> asked = {script_->requests.wait().request_id(), script_->requests.wait().request_id()};
+  EXPECT_EQ(call->status(), 200U);
+  call->leave();
+  const std::set<std::string> cancelled = {script_->cancels.wait().second.request_id(),
+                                           script_->cancels.wait().second.request_id()};
+  EXPECT_EQ(cancelled, asked);
+}
+
+TEST_F(ApiTest, AnEchoOfThePromptWithItsLogprobs) {
+  start_with_head();
+  auto call =
+      post("/v1/completions", R"({"model":"nano","prompt":[0,5,7],"echo":true,"logprobs":1,"n":2,"max_tokens":0})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_EQ(request.prompt_logprobs(), 1U);
+  EXPECT_EQ(request.max_tokens(), 1U);
+  script_->send("head-1", request, 0, encode("x"), v1::FINISH_REASON_LENGTH, 1, 1, 1);
+  script_->send_prompt_logprobs("head-1", request, 1, {5, 7});
+  script_->send("head-1", request, 0, encode("x"), v1::FINISH_REASON_LENGTH);
+  const json::value reply = call->json();
+  for (const size_t choice : {0, 1}) {
+    const json::value& logprobs = reply.at("choices").at(choice).at("logprobs");
+    EXPECT_EQ(logprobs.at("tokens").as_array().size(), 3U);
+    EXPECT_TRUE(logprobs.at("token_logprobs").at(0).is_null());
+    EXPECT_EQ(logprobs.at("token_logprobs").at(2).to_number<double>(), 0);
+  }
+  EXPECT_THAT(std::string(reply.at("choices").at(0).at("text").as_string()), StartsWith("<｜begin▁of▁sentence｜>"));
+  EXPECT_EQ(reply.at("usage").at("completion_tokens"), 0);
+}
+
+TEST_F(ApiTest, ToolCallsAreStreamedAsTheyAreWritten) {
+  start_with_head();
+  auto call = chat(R"(,"stream":true,"tools":[{"type":"function","function":{"name":"add"}}])");
+  const v1::GenerateRequest request = script_->requests.wait();
+  (void)next_chunk(*call);
+  uint32_t index = 0;
+  const auto delta_of = [&](const std::string& text) {
+    const auto ids = encode(text);
+    script_->send("head-1", request, index, ids);
+    index += static_cast<uint32_t>(ids.size());
+    return next_chunk(*call).at("choices").at(0).at("delta");
+  };
+  const json::value begin =
+      delta_of("Hm\n</think>\n\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n{\"a\"");
+  EXPECT_EQ(begin.at("reasoning_content"), "Hm");
+  EXPECT_EQ(begin.at("tool_calls").at(0).at("function").at("name"), "add");
+  const json::value more = delta_of(": 1");
+  EXPECT_EQ(more.at("tool_calls").at(0).at("index"), 0);
+  EXPECT_FALSE(more.at("tool_calls").at(0).as_object().contains("id"));
+  EXPECT_EQ(more.at("tool_calls").at(0).at("function").at("arguments"), ": 1");
+  const json::value rest = delta_of("}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>");
+  EXPECT_EQ(rest.at("tool_calls").at(0).at("function").at("arguments"), "}");
+  script_->send("head-1", request, index, {1}, kStop);
+  EXPECT_EQ(next_chunk(*call).at("choices").at(0).at("finish_reason"), "tool_calls");
+  expect_done(*call);
+}
+
+TEST_F(ApiTest, DraftsAndReasoningAreInTheUsage) {
+  start_with_head();
+  auto call = chat();
+  const v1::GenerateRequest request = script_->requests.wait();
+  const auto thought = encode("Hm\n</think>");
+  auto ids = thought;
+  for (const uint32_t id : with_end(encode("\n\nYes"))) ids.push_back(id);
+  script_->send("head-1", request, 0, ids, kStop);
+  const json::value details = call->json().at("usage").at("completion_tokens_details");
+  EXPECT_EQ(details.at("reasoning_tokens"), thought.size());
+  EXPECT_EQ(details.at("draft_tokens"), 3);
+  EXPECT_EQ(details.at("draft_tokens_accepted"), 2);
 }
 
 TEST_F(ApiTest, TheCardIsFetchedOnce) {

@@ -10,11 +10,10 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "api-gateway/chat_reply.h"
-#include "api-gateway/completion_reply.h"
 #include "api-gateway/failure.h"
 #include "api-gateway/generate_request.h"
 #include "api-gateway/model_directory.h"
+#include "api-gateway/request_headers.h"
 #include "api-gateway/request_id.h"
 #include "scripted_mesh.h"
 
@@ -216,10 +215,10 @@ TEST_F(GenerateRequestTest, PromptsThatDoNotFitAreRefusedWithNumbers) {
   EXPECT_EQ(make({}, std::vector<text::TokenId>(19, 5)).max_tokens(), 1U);
 
   const Failure long_text =
-      failure_of_call([] { (void)encode_prompt(*model_, std::string(1'000'000, 'x'), kLimits, "messages"); });
+      failure_of_call([] { (void)encode_prompt(*model_, std::string(1'000'000, 'x'), kLimits, {}, "messages"); });
   EXPECT_THAT(long_text.message, HasSubstr("at least"));
   const Failure limit = failure_of_call([] {
-    (void)encode_prompt(*model_, "one two three", {.context_tokens_max = 100, .prompt_tokens_max = 2}, "messages");
+    (void)encode_prompt(*model_, "one two three", {.context_tokens_max = 100, .prompt_tokens_max = 2}, {}, "messages");
   });
   EXPECT_THAT(limit.message, HasSubstr("at most 2 tokens"));
 }
@@ -245,9 +244,91 @@ TEST_F(GenerateRequestTest, ParametersThatDoNotFitTheModelAreRefusedByName) {
 }
 
 TEST_F(GenerateRequestTest, PlainPromptsBeginWithBeginOfSentenceOnce) {
-  const auto ids = encode_plain_prompt(*model_, "Hello", kLimits, "prompt");
+  const auto ids = encode_prompt(*model_, "Hello", kLimits, {.adds_bos = true}, "prompt");
   EXPECT_EQ(ids.at(0), 0);
-  EXPECT_EQ(encode_plain_prompt(*model_, "<｜begin▁of▁sentence｜>Hello", kLimits, "prompt"), ids);
+  EXPECT_EQ(encode_prompt(*model_, "<｜begin▁of▁sentence｜>Hello", kLimits, {.adds_bos = true}, "prompt"), ids);
+  EXPECT_EQ(encode_prompt(*model_, "Hello", kLimits, {}, "prompt"), std::vector(ids.begin() + 1, ids.end()));
+}
+
+TEST_F(GenerateRequestTest, LongPromptsAreCutWhereTheClientWantsIt) {
+  const auto cut = [](PromptEncoding encoding) {
+    std::vector<text::TokenId> ids = {1, 2, 3, 4, 5};
+    truncate(ids, {.context_tokens_max = 6, .prompt_tokens_max = 100}, encoding);
+    return ids;
+  };
+  EXPECT_THAT(cut({}), ElementsAre(1, 2, 3, 4, 5));
+  EXPECT_THAT(cut({.truncation = Truncation{.tokens = 9}}), ElementsAre(1, 2, 3, 4, 5));
+  EXPECT_THAT(cut({.truncation = Truncation{.tokens = 2}}), ElementsAre(4, 5));
+  EXPECT_THAT(cut({.truncation = Truncation{.tokens = 2, .keeps_end = false}}), ElementsAre(1, 2));
+  EXPECT_THAT(cut({.truncation = Truncation{}, .output_tokens = 4}), ElementsAre(4, 5)) << "room for the output";
+  std::vector<text::TokenId> ids = {0, 2, 3, 4, 5};
+  truncate(ids, kLimits, {.truncation = Truncation{.tokens = 3}}, 1);
+  EXPECT_THAT(ids, ElementsAre(0, 4, 5)) << "begin-of-sentence stays";
+  const std::string text(1'000'000, 'x');
+  const auto encoded = encode_prompt(*model_, text, kLimits, {.truncation = Truncation{.tokens = 5}}, "prompt");
+  EXPECT_EQ(encoded.size(), 5U) << "what is cut may be longer than the context";
+}
+
+TEST_F(GenerateRequestTest, ZeroTokensAreAskedForAsOne) {
+  EXPECT_EQ(make({.max_tokens = 0}, {5}).max_tokens(), 1U);
+}
+
+mesh::HttpRequest with_headers(mesh::HttpHeaders headers) {
+  mesh::HttpRequest request;
+  request.headers = std::move(headers);
+  return request;
+}
+
+TEST(RequestHeaders, ArePassedOn) {
+  const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  v1::GenerateRequest request;
+  apply_headers(with_headers({{"Traceparent", trace},
+                              {"routing-strategy", "least-request"},
+                              {"X-Session-Id", "s-1"},
+                              {"x-priority", "-7"}}),
+                false, request);
+  EXPECT_EQ(request.traceparent(), trace);
+  EXPECT_EQ(request.routing_strategy(), "least-request");
+  EXPECT_EQ(request.session_id(), "s-1");
+  EXPECT_EQ(request.priority(), -7);
+}
+
+TEST(RequestHeaders, TheBodyCountsMore) {
+  v1::GenerateRequest request;
+  request.set_priority(3);
+  request.set_session_id("mine");
+  apply_headers(with_headers({{"session-id", "s-1"}, {"x-priority", "1"}}), true, request);
+  EXPECT_EQ(request.session_id(), "mine");
+  EXPECT_EQ(request.priority(), 3);
+}
+
+TEST(RequestHeaders, WhatCannotBeUsedIsRefusedByName) {
+  for (const auto& [name, value] :
+       std::vector<std::pair<std::string, std::string>>{{"x-priority", "high"},
+                                                        {"x-priority", "99999999999"},
+                                                        {"routing-strategy", "a b"},
+                                                        {"x-session-id", std::string(257, 'x')},
+                                                        {"session-id", "\xC3\xA9"}}) {
+    v1::GenerateRequest request;
+    try {
+      apply_headers(with_headers({{name, value}}), false, request);
+      FAIL() << name;
+    } catch (const mesh::Error& error) {
+      EXPECT_EQ(error.field(), name);
+    }
+  }
+}
+
+TEST(RequestHeaders, OnlyTraceContextsAreTraceContexts) {
+  EXPECT_TRUE(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"));
+  for (const char* bad : {"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+                          "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                          "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+                          "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+                          "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+                          "00-0af7651916cd43dd8448eb211c80319c+b7ad6b7169203331-01"}) {
+    EXPECT_FALSE(is_traceparent(bad)) << bad;
+  }
 }
 
 TEST(RequestIds, AreTakenFromTheClientWhenTheyAreHarmless) {
@@ -277,131 +358,6 @@ TEST(Failures, InternalWordsStayInside) {
   const Failure failure = failure_of({mesh::ErrorCode::kInternal, "secret path"});
   EXPECT_EQ(failure.status, 500U);
   EXPECT_THAT(failure.message, ::testing::Not(HasSubstr("secret")));
-}
-
-const ReplyHead kHead{"req-1", 1700000000, "na\"no"};
-
-TEST(ChatReplies, ChunksAreWhatOpenAiSends) {
-  ChatReply reply(kHead, true, false);
-  const json::value first = json::parse(reply.first_chunk(0));
-  EXPECT_EQ(first, json::parse(R"({"id":"chatcmpl-req-1","object":"chat.completion.chunk","created":1700000000,
-      "model":"na\"no","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,
-      "finish_reason":null}],"usage":null})"));
-  const json::value reasoning = json::parse(reply.chunk({.output = {.reasoning = "Hm"}}));
-  EXPECT_EQ(reasoning.at("choices").at(0).at("delta"), json::parse(R"({"reasoning_content":"Hm","reasoning":"Hm"})"));
-  const json::value content = json::parse(reply.chunk({.output = {.content = "Yes\n"}}));
-  EXPECT_EQ(content.at("choices").at(0).at("delta"), json::parse(R"({"content":"Yes\n"})"));
-  EXPECT_EQ(json::parse(reply.last_chunk(0, ReplyEnd::kLength)).at("choices"),
-            json::parse(R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}])"));
-  const json::value usage = json::parse(reply.usage_chunk({3, 4, 2}));
-  EXPECT_EQ(usage.at("choices"), json::array());
-  EXPECT_EQ(usage.at("usage"), json::parse(R"({"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,
-      "prompt_tokens_details":{"cached_tokens":2}})"));
-}
-
-TEST(ChatReplies, WithoutUsageChunksDoNotSpeakOfIt) {
-  ChatReply reply(kHead, false, false);
-  EXPECT_FALSE(json::parse(reply.first_chunk(0)).as_object().contains("usage"));
-}
-
-TEST(ChatReplies, ToolCallsAreNumberedThroughTheStream) {
-  ChatReply reply(kHead, false, false);
-  const json::value one = json::parse(reply.chunk({.output = {.tool_calls = {{"c1", "f", "{}"}}}}));
-  const json::value two = json::parse(reply.chunk({.output = {.tool_calls = {{"c2", "g", "{}"}}}}));
-  EXPECT_EQ(one.at("choices").at(0).at("delta"), json::parse(R"({"tool_calls":[{"index":0,"id":"c1",
-      "type":"function","function":{"name":"f","arguments":"{}"}}]})"));
-  EXPECT_EQ(two.at("choices").at(0).at("delta").at("tool_calls").at(0).at("index"), 1);
-}
-
-TEST(ChatReplies, Whole) {
-  ChatReply reply(kHead, false, false);
-  const json::value whole =
-      json::parse(reply.whole({{.output = {.reasoning = "Hm", .content = "Yes"}, .end = ReplyEnd::kStop}}, {3, 4, {}}));
-  EXPECT_EQ(whole, json::parse(R"({"id":"chatcmpl-req-1","object":"chat.completion","created":1700000000,
-      "model":"na\"no","choices":[{"index":0,"message":{"role":"assistant","content":"Yes","reasoning_content":"Hm",
-      "reasoning":"Hm"},"logprobs":null,"finish_reason":"stop"}],
-      "usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}})"));
-  const auto message = [&](OutputDelta output) {
-    return json::parse(reply.whole({{.output = std::move(output), .end = ReplyEnd::kStop}}, {}))
-        .at("choices")
-        .at(0)
-        .at("message");
-  };
-  EXPECT_TRUE(message({.reasoning = "only"}).at("content").is_null());
-  EXPECT_EQ(message({}).at("content").as_string(), "");
-  EXPECT_TRUE(message({}).at("reasoning_content").is_null());
-  EXPECT_TRUE(message({.tool_calls = {{"c1", "f", "{}"}}}).at("content").is_null());
-}
-
-const std::vector<TokenLogprobs> kLogprobs = {{{5, "\xC3", -0.5}, {{5, "\xC3", -0.5}, {6, "a", -1}}},
-                                              {{7, "b", -2}, {}}};
-
-TEST(ChatReplies, Logprobs) {
-  ChatReply reply(kHead, false, true);
-  const json::value chunk = json::parse(reply.chunk({.output = {.content = "x"}, .logprobs = kLogprobs}));
-  const json::value& content = chunk.at("choices").at(0).at("logprobs").at("content");
-  EXPECT_EQ(content.at(0).at("token").as_string(), "\xEF\xBF\xBD");
-  EXPECT_EQ(content.at(0).at("bytes"), (json::array{0xC3}));
-  EXPECT_EQ(content.at(0).at("top_logprobs").at(1).at("logprob").to_number<double>(), -1);
-  EXPECT_EQ(content.at(1).at("top_logprobs"), json::array());
-}
-
-TEST(CompletionReplies, ChunksAndWhole) {
-  CompletionReply reply(kHead, false, true, false);
-  EXPECT_EQ(reply.first_chunk(0), "");
-  const json::value chunk = json::parse(reply.chunk({.output = {.content = "xb"}, .logprobs = kLogprobs}));
-  EXPECT_EQ(chunk.at("object").as_string(), "text_completion");
-  EXPECT_EQ(chunk.at("choices").at(0).at("text").as_string(), "xb");
-  EXPECT_EQ(chunk.at("choices").at(0).at("logprobs").at("text_offset"), (json::array{0, 1}));
-  EXPECT_EQ(chunk.at("choices").at(0).at("logprobs").at("tokens").at(1).as_string(), "b");
-  const json::value whole =
-      json::parse(reply.whole({{.output = {.content = "xb"}, .end = ReplyEnd::kLength}}, {1, 2, 0}));
-  EXPECT_EQ(whole.at("id").as_string(), "cmpl-req-1");
-  EXPECT_EQ(whole.at("choices").at(0).at("finish_reason").as_string(), "length");
-  EXPECT_EQ(whole.at("usage").at("prompt_tokens_details").at("cached_tokens"), 0);
-  EXPECT_FALSE(whole.at("choices").at(0).as_object().contains("prompt_logprobs"));
-}
-
-TEST(CompletionReplies, PromptLogprobsHaveVllmsShape) {
-  CompletionReply reply(kHead, false, false, true);
-  const json::value whole =
-      json::parse(reply.whole({{.end = ReplyEnd::kLength, .prompt_logprobs = kLogprobs}}, {3, 1, 0}));
-  EXPECT_EQ(whole.at("choices").at(0).at("prompt_logprobs"), json::parse(R"([null,
-      {"5":{"logprob":-0.5,"rank":1,"decoded_token":"\ufffd"},"6":{"logprob":-1.0,"rank":2,"decoded_token":"a"}},
-      {"7":{"logprob":-2.0,"rank":null,"decoded_token":"b"}}])"));
-}
-
-TEST(Replies, EachChoiceHasItsOwnIndexAndCounts) {
-  ChatReply chat(kHead, false, false);
-  EXPECT_EQ(json::parse(chat.first_chunk(2)).at("choices").at(0).at("index"), 2);
-  EXPECT_EQ(json::parse(chat.last_chunk(2, ReplyEnd::kStop)).at("choices").at(0).at("index"), 2);
-  const auto call_index = [&](uint32_t choice) {
-    const json::value chunk = json::parse(chat.chunk({.output = {.tool_calls = {{"c", "f", "{}"}}}, .choice = choice}));
-    EXPECT_EQ(chunk.at("choices").at(0).at("index"), choice);
-    return chunk.at("choices").at(0).at("delta").at("tool_calls").at(0).at("index").as_int64();
-  };
-  EXPECT_EQ(call_index(0), 0);
-  EXPECT_EQ(call_index(1), 0);
-  EXPECT_EQ(call_index(0), 1);
-  const json::value whole =
-      json::parse(chat.whole({{.output = {.content = "a"}, .end = ReplyEnd::kStop},
-                              {.output = {.content = "b"}, .choice = 1, .end = ReplyEnd::kLength}},
-                             {}));
-  EXPECT_EQ(whole.at("choices").at(1).at("index"), 1);
-  EXPECT_EQ(whole.at("choices").at(1).at("message").at("content"), "b");
-  EXPECT_EQ(whole.at("choices").at(1).at("finish_reason"), "length");
-
-  CompletionReply text(kHead, false, true, false);
-  const auto offsets = [&](uint32_t choice) {
-    return json::parse(text.chunk({.logprobs = kLogprobs, .choice = choice}))
-        .at("choices")
-        .at(0)
-        .at("logprobs")
-        .at("text_offset");
-  };
-  EXPECT_EQ(offsets(0), (json::array{0, 1}));
-  EXPECT_EQ(offsets(1), (json::array{0, 1}));
-  EXPECT_EQ(offsets(0), (json::array{2, 3}));
 }
 
 }  // namespace

@@ -278,7 +278,7 @@ TEST_F(OutputTextTest, StopStringsEndTheTextAndCountTokens) {
   TokenPiece tokens = piece("one two three four");
   const OutputDelta delta = output.push(tokens);
   EXPECT_EQ(delta.content, "one two ");
-  EXPECT_TRUE(output.stopped_by_string());
+  EXPECT_TRUE(output.ended_early());
   EXPECT_LT(output.tokens(), tokens.ids.size());
   EXPECT_TRUE(output.push(piece("more")).empty());
 }
@@ -290,13 +290,68 @@ TEST_F(OutputTextTest, ToolCallsGetIds) {
             "{\"city\": \"Oslo\"}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"));
   const OutputDelta rest = output.push(stop_piece());
   whole.content += rest.content;
-  std::copy(rest.tool_calls.begin(), rest.tool_calls.end(), std::back_inserter(whole.tool_calls));
+  EXPECT_THAT(rest.tool_calls, IsEmpty());
   ASSERT_EQ(whole.tool_calls.size(), 1U);
   EXPECT_EQ(whole.tool_calls[0].name, "get_weather");
   EXPECT_EQ(boost::json::parse(whole.tool_calls[0].arguments), (boost::json::value{{"city", "Oslo"}}));
   EXPECT_TRUE(whole.tool_calls[0].id.starts_with("call-"));
   EXPECT_EQ(whole.content, "Let me look.");
   EXPECT_TRUE(output.called_tools());
+}
+
+TEST_F(OutputTextTest, TheOnlyToolCallEndsTheText) {
+  const std::string call = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{}\n```<｜tool▁call▁end｜>";
+  OutputText output(model_, {.parses_tool_calls = true, .one_tool_call = true, .stop_ids = {1}});
+  const OutputDelta delta = output.push(piece("<｜tool▁calls▁begin｜>" + call + "\n" + call + "<｜tool▁calls▁end｜>x"));
+  EXPECT_TRUE(output.ended_early());
+  ASSERT_EQ(delta.tool_calls.size(), 1U);
+  EXPECT_EQ(delta.tool_calls[0].arguments, "{}");
+  EXPECT_EQ(delta.content, "");
+}
+
+TEST_F(OutputTextTest, WhatEndedTheTextIsKeptWhenWanted) {
+  OutputText by_string(model_, {.keeps_stop = true, .stop = {"three"}});
+  EXPECT_EQ(by_string.push(piece("one two three four")).content, "one two three");
+  EXPECT_EQ(std::get<std::string>(by_string.stop_reason()), "three");
+  const text::TokenId word = model_->tokenizer.encode(" the").at(0);
+  OutputText by_id(model_, {.keeps_stop = true, .stop_ids = {1, static_cast<uint32_t>(word)}});
+  TokenPiece tokens = piece("one");
+  tokens.ids.push_back(word);
+  tokens.finish_reason = v1::FINISH_REASON_STOP;
+  EXPECT_EQ(by_id.push(tokens).content, "one the");
+  EXPECT_EQ(std::get<uint32_t>(by_id.stop_reason()), static_cast<uint32_t>(word));
+  OutputText by_model(model_, {.stop_ids = {1}});
+  (void)by_model.push(stop_piece());
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(by_model.stop_reason()));
+}
+
+TEST_F(OutputTextTest, StopStringsAreNoneBeforeTheFirstTokens) {
+  const auto tokens = piece("one one one");
+  OutputText output(model_, {.min_tokens = static_cast<uint32_t>(tokens.ids.size()), .stop = {"one"}});
+  EXPECT_EQ(output.push(tokens).content, "one one one");
+  EXPECT_FALSE(output.ended_early());
+  EXPECT_EQ(output.push(piece(" one")).content, " ");
+  EXPECT_TRUE(output.ended_early());
+}
+
+TEST_F(OutputTextTest, ReasoningIsCountedAndLeftOutWhenNotWanted) {
+  OutputText output(model_,
+                    {.splits_reasoning = true, .starts_in_reasoning = true, .keeps_reasoning = false, .stop_ids = {1}});
+  const auto thought = piece("I wonder\n</think>");
+  const OutputDelta delta = output.push(thought);
+  EXPECT_EQ(delta.reasoning, "");
+  const OutputDelta answer = output.push(piece("\n\nYes"));
+  EXPECT_EQ(answer.content, "Yes");
+  EXPECT_EQ(output.reasoning_tokens(), thought.ids.size());
+  EXPECT_GT(output.tokens(), output.reasoning_tokens());
+}
+
+TEST_F(OutputTextTest, SpecialTokensAreKeptWhenWanted) {
+  const auto tokens = piece("a<｜User｜>b");
+  OutputText plain(model_, {});
+  EXPECT_EQ(plain.push(tokens).content, "ab");
+  OutputText kept(model_, {.keeps_special_tokens = true});
+  EXPECT_EQ(kept.push(tokens).content, "a<｜User｜>b");
 }
 
 TEST_F(OutputTextTest, AnEndedTextLeavesItsStopIdOut) {

@@ -41,11 +41,13 @@ std::string chat_body(const std::string& more, const std::string& messages = R"(
   return R"({"model":"nano","messages":)" + messages + (more.empty() ? "" : "," + more) + "}";
 }
 
+constexpr RequestLimits kLimits{.messages_max = 8, .prompts_max = 4, .prompt_tokens_max = 100, .choices_max = 128};
+
 ChatRequest parse_chat(const std::string& body) {
-  return parse_chat_request(body, 8);
+  return parse_chat_request(body, kLimits);
 }
 CompletionRequest parse_completion(const std::string& body) {
-  return parse_completion_request(body, 100);
+  return parse_completion_request(body, kLimits);
 }
 
 class BadChatBody : public ::testing::TestWithParam<BadBody> {};
@@ -146,8 +148,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadPart{R"("stream":true,"stream_options":[])", "stream_options", "must be an object"},
         BadPart{R"("stream":true,"stream_options":{"include_usage":1})", "stream_options.include_usage",
                 "true or false"},
-        BadPart{R"("stream":true,"stream_options":{"continuous_usage_stats":true})",
-                "stream_options.continuous_usage_stats", "not supported"},
+        BadPart{R"("stream":true,"stream_options":{"continuous_usage_stats":1})",
+                "stream_options.continuous_usage_stats", "true or false"},
         BadPart{R"("min_p":1.5)", "min_p", "from 0 to 1"}, BadPart{R"("min_p":-1)", "min_p", "from 0 to 1"},
         BadPart{R"("repetition_penalty":0)", "repetition_penalty", "larger than 0"},
         BadPart{R"("repetition_penalty":2.5)", "repetition_penalty", "from 0 to 2"},
@@ -171,8 +173,6 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(BadPart{R"("best_of":3)", "best_of", "other than 1"},
                       BadPart{R"("use_beam_search":true)", "use_beam_search", "other than false"},
                       BadPart{R"("bad_words":["x"])", "bad_words", "not supported"},
-                      BadPart{R"("skip_special_tokens":false)", "skip_special_tokens", "other than true"},
-                      BadPart{R"("prompt_logprobs":1)", "prompt_logprobs", "not supported"},
                       BadPart{R"("structured_outputs":{"regex":"a"})", "structured_outputs", "not supported"},
                       BadPart{R"("guided_json":{})", "guided_json", "not supported"},
                       BadPart{R"("response_format":{"type":"json_object"})", "response_format", "other than"},
@@ -181,13 +181,32 @@ INSTANTIATE_TEST_SUITE_P(
                       BadPart{R"("functions":[])", "functions", "not supported"},
                       BadPart{R"("audio":{})", "audio", "not supported"},
                       BadPart{R"("modalities":["text","audio"])", "modalities", "other than"},
-                      BadPart{R"("reasoning_effort":"high")", "reasoning_effort", "not supported"},
-                      BadPart{R"("include_reasoning":false)", "include_reasoning", "other than true"},
                       BadPart{R"("chat_template":"x")", "chat_template", "not supported"},
-                      BadPart{R"("chat_template_kwargs":{"enable_thinking":false})", "chat_template_kwargs",
-                              "not supported"},
-                      BadPart{R"("continue_final_message":true)", "continue_final_message", "other than false"},
                       BadPart{R"("echo":true)", "echo", "other than false"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Extras, BadParameter,
+    ::testing::Values(BadPart{R"("skip_special_tokens":1)", "skip_special_tokens", "true or false"},
+                      BadPart{R"("include_stop_str_in_output":"x")", "include_stop_str_in_output", "true or false"},
+                      BadPart{R"("return_token_ids":1)", "return_token_ids", "true or false"},
+                      BadPart{R"("prompt_logprobs":21)", "prompt_logprobs", "from 0 to 20"},
+                      BadPart{R"("prompt_logprobs":1,"stream":true)", "prompt_logprobs", "only allowed when `stream`"},
+                      BadPart{R"("truncate_prompt_tokens":0)", "truncate_prompt_tokens", "-1 or at least 1"},
+                      BadPart{R"("truncate_prompt_tokens":-2)", "truncate_prompt_tokens", "from -1"},
+                      BadPart{R"("truncation_side":"middle")", "truncation_side", "\"left\" or \"right\""},
+                      BadPart{R"("session_id":"")", "session_id", "must not be empty"},
+                      BadPart{R"("reasoning_effort":"heroic")", "reasoning_effort", "must be one of"},
+                      BadPart{R"("include_reasoning":0)", "include_reasoning", "true or false"},
+                      BadPart{R"("chat_template_kwargs":[])", "chat_template_kwargs", "must be an object"},
+                      BadPart{R"("continue_final_message":true)", "continue_final_message",
+                              "`add_generation_prompt` is false"},
+                      BadPart{R"("continue_final_message":true,"add_generation_prompt":false)",
+                              "continue_final_message", "the last message is the assistant's"},
+                      BadPart{R"("allowed_token_ids":[1])", "allowed_token_ids", "not supported"},
+                      BadPart{R"("thinking_token_budget":5)", "thinking_token_budget", "not supported"},
+                      BadPart{R"("documents":[{}])", "documents", "not supported"},
+                      BadPart{R"("kv_transfer_params":{"a":1})", "kv_transfer_params", "not supported"},
+                      BadPart{R"("add_special_tokens":true)", "add_special_tokens", "other than false"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Tools, BadParameter,
@@ -207,8 +226,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadPart{R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required")", "tool_choice",
                 "other than"},
         BadPart{R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function"})",
-                "tool_choice", "other than"},
-        BadPart{R"("parallel_tool_calls":false)", "parallel_tool_calls", "other than true"}));
+                "tool_choice.function", "is required"},
+        BadPart{R"("tools":[{"type":"function","function":{"name":"f"}}],
+                   "tool_choice":{"type":"function","function":{"name":"g"}})",
+                "tool_choice", "not among the `tools`"},
+        BadPart{R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"any")", "tool_choice",
+                "must be \"none\""},
+        BadPart{R"("tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"f"}}])",
+                "tools[1].function.name", "an earlier one"},
+        BadPart{R"("parallel_tool_calls":"no")", "parallel_tool_calls", "true or false"}));
 
 TEST(ChatRequest, DeepNestingIsRefused) {
   const std::string deep = std::string(200, '[') + std::string(200, ']');
@@ -221,7 +247,12 @@ TEST(ChatRequest, EverythingThatIsHonouredIsRead) {
       R"("temperature":0.5,"top_p":0.9,"top_k":-1,"seed":-3,"max_tokens":10,"max_completion_tokens":20,
          "stop":["a","bb"],"stop_token_ids":[4],"ignore_eos":true,"logprobs":true,"top_logprobs":2,"priority":-1,
          "min_p":0.25,"repetition_penalty":1.5,"presence_penalty":-1,"frequency_penalty":0.5,"n":3,"min_tokens":6,
-         "logit_bias":{"50":-100,"7":2.5},"cache_salt":"tenant","stream":true,"stream_options":{"include_usage":true},"add_generation_prompt":false)"));
+         "logit_bias":{"50":-100,"7":2.5},"cache_salt":"tenant","stream":true,
+         "stream_options":{"include_usage":true,"continuous_usage_stats":true},"add_generation_prompt":false,
+         "include_stop_str_in_output":true,"skip_special_tokens":false,"return_token_ids":true,
+         "return_tokens_as_token_ids":true,"truncate_prompt_tokens":7,"truncation_side":"right","session_id":"s",
+         "include_reasoning":false,"parallel_tool_calls":false,"chat_template_kwargs":{"thinking":true},
+         "reasoning_effort":"none")"));
   const GenerationParameters& parameters = request.parameters;
   EXPECT_EQ(parameters.model, "nano");
   EXPECT_EQ(parameters.temperature, 0.5);
@@ -245,7 +276,21 @@ TEST(ChatRequest, EverythingThatIsHonouredIsRead) {
   EXPECT_EQ(parameters.cache_salt, "tenant");
   EXPECT_TRUE(parameters.stream);
   EXPECT_TRUE(parameters.include_usage);
+  EXPECT_TRUE(parameters.continuous_usage);
+  EXPECT_TRUE(parameters.keeps_stop);
+  EXPECT_TRUE(parameters.keeps_special_tokens);
+  EXPECT_TRUE(parameters.returns_token_ids);
+  EXPECT_TRUE(parameters.tokens_as_ids);
+  EXPECT_EQ(parameters.truncation->tokens, 7U);
+  EXPECT_FALSE(parameters.truncation->keeps_end);
+  EXPECT_EQ(parameters.session_id, "s");
+  EXPECT_FALSE(request.keeps_reasoning);
+  EXPECT_FALSE(request.parallel_tool_calls);
   EXPECT_FALSE(request.conversation.add_generation_prompt);
+  const boost::json::object& arguments = request.conversation.template_arguments;
+  EXPECT_TRUE(arguments.at("thinking").as_bool()) << "what the client says itself counts more";
+  EXPECT_FALSE(arguments.at("enable_thinking").as_bool());
+  EXPECT_EQ(arguments.at("reasoning_effort").as_string(), "none");
 }
 
 TEST(ChatRequest, ValuesThatAskForNothingAndUnknownFieldsAreAccepted) {
@@ -300,8 +345,10 @@ INSTANTIATE_TEST_SUITE_P(
                       BadBody{R"({"model":"m","prompt":[]})", "prompt", "must not be empty"},
                       BadBody{R"({"model":"m","prompt":[[]]})", "prompt[0]", "must not be empty"},
                       BadBody{R"({"model":"m","prompt":[""]})", "prompt[0]", "must not be empty"},
-                      BadBody{R"({"model":"m","prompt":["a","b"]})", "prompt", "more than one element"},
-                      BadBody{R"({"model":"m","prompt":[[1],[2]]})", "prompt", "more than one element"},
+                      BadBody{R"({"model":"m","prompt":["a",""]})", "prompt[1]", "must not be empty"},
+                      BadBody{R"({"model":"m","prompt":["a",7]})", "prompt[1]", "a string or an array"},
+                      BadBody{R"({"model":"m","prompt":["a","b","c","d","e"]})", "prompt", "at most 4"},
+                      BadBody{R"({"model":"m","prompt":[[1],[-2]]})", "prompt[1][0]", "must be a token id"},
                       BadBody{R"({"model":"m","prompt":{}})", "prompt", "a string or an array"},
                       BadBody{R"({"model":"m","prompt":[true]})", "prompt[0]", "a string or an array"},
                       BadBody{R"({"model":"m","prompt":[1,-2]})", "prompt[1]", "must be a token id"},
@@ -314,17 +361,21 @@ INSTANTIATE_TEST_SUITE_P(
                       BadBody{R"({"model":"m","prompt":"x","prompt_logprobs":1,"stream":true})", "prompt_logprobs",
                               "only allowed when `stream`"},
                       BadBody{R"({"model":"m","prompt":"x","suffix":"y"})", "suffix", "not supported"},
-                      BadBody{R"({"model":"m","prompt":"x","echo":true})", "echo", "other than false"},
+                      BadBody{R"({"model":"m","prompt":"x","echo":1})", "echo", "true or false"},
+                      BadBody{R"({"model":"m","prompt":"x","add_special_tokens":1})", "add_special_tokens", "true or"},
                       BadBody{R"({"model":"m","prompt":"x","max_tokens":0})", "max_tokens", "from 1"}));
 
 TEST(CompletionRequest, PromptsOfAllKinds) {
-  const auto prompt = [](const std::string& json) {
-    return parse_completion(R"({"model":"m","prompt":)" + json + "}").prompt;
+  const auto prompts = [](const std::string& json) {
+    return parse_completion(R"({"model":"m","prompt":)" + json + "}").prompts;
   };
-  EXPECT_EQ(std::get<std::string>(prompt("\"Hello\"")), "Hello");
-  EXPECT_EQ(std::get<std::string>(prompt("[\"Hello\"]")), "Hello");
-  EXPECT_THAT(std::get<std::vector<text::TokenId>>(prompt("[1,2,3]")), ElementsAre(1, 2, 3));
-  EXPECT_THAT(std::get<std::vector<text::TokenId>>(prompt("[[1,2,3]]")), ElementsAre(1, 2, 3));
+  const Prompt text = "Hello";
+  const Prompt ids = std::vector<text::TokenId>{1, 2, 3};
+  EXPECT_THAT(prompts("\"Hello\""), ElementsAre(text));
+  EXPECT_THAT(prompts("[\"Hello\"]"), ElementsAre(text));
+  EXPECT_THAT(prompts("[1,2,3]"), ElementsAre(ids));
+  EXPECT_THAT(prompts("[[1,2,3]]"), ElementsAre(ids));
+  EXPECT_THAT(prompts("[[1,2,3],\"Hello\",[1,2,3]]"), ElementsAre(ids, text, ids));
 }
 
 TEST(CompletionRequest, TooManyIds) {
@@ -341,6 +392,8 @@ TEST(CompletionRequest, Defaults) {
   EXPECT_EQ(request.parameters.max_tokens, 16U);
   EXPECT_TRUE(request.parameters.logprobs);
   EXPECT_EQ(request.parameters.top_logprobs, 0U);
+  EXPECT_FALSE(request.echo);
+  EXPECT_EQ(parse_completion(R"({"model":"m","prompt":"x","echo":true,"max_tokens":0})").parameters.max_tokens, 0U);
 }
 
 }  // namespace

@@ -161,7 +161,11 @@ class ScriptedMesh {
       }
     }
     event.set_finish_reason(finish);
-    if (finish != v1::FINISH_REASON_UNSPECIFIED) event.mutable_usage()->set_cached_prompt_tokens(5 + choice);
+    if (finish != v1::FINISH_REASON_UNSPECIFIED) {
+      event.mutable_usage()->set_cached_prompt_tokens(5 + choice);
+      event.mutable_usage()->set_draft_tokens(3);
+      event.mutable_usage()->set_draft_tokens_accepted(2);
+    }
     if (finish == v1::FINISH_REASON_ERROR) event.set_error("the script says so");
     bus_.publish(mesh::subjects::gateway_tokens(request.gateway_id()), batch);
   }

@@ -9,13 +9,16 @@
 
 namespace {
 
+constexpr bellwether::gateway::RequestLimits kLimits{
+    .messages_max = 64, .prompts_max = 64, .prompt_tokens_max = 4096, .choices_max = 128};
+
 void parse(const std::string& body) {
   try {
-    (void)bellwether::gateway::parse_chat_request(body, 64);
+    (void)bellwether::gateway::parse_chat_request(body, kLimits);
   } catch (const bellwether::mesh::Error&) {
   }
   try {
-    (void)bellwether::gateway::parse_completion_request(body, 4096);
+    (void)bellwether::gateway::parse_completion_request(body, kLimits);
   } catch (const bellwether::mesh::Error&) {
   }
 }

@@ -124,16 +124,17 @@ void Gatekeeper::label(const Caller& caller, v1::GenerateRequest& request) const
   request.set_cache_salt(mesh::sha256_hex(caller.tenant() + '\0' + request.cache_salt()));
 }
 
-int64_t Gatekeeper::tokens_of(const v1::GenerateRequest& request, std::optional<uint32_t> max_tokens) const {
+int64_t Gatekeeper::tokens_of(const v1::GenerateRequest& request, bool limits_output) const {
   const int64_t output =
-      max_tokens ? request.max_tokens() : std::min<int64_t>(request.max_tokens(), settings_.output_tokens_assumed);
+      limits_output ? request.max_tokens() : std::min<int64_t>(request.max_tokens(), settings_.output_tokens_assumed);
   return request.prompt_ids_size() + output * request.choices_size();
 }
 
-std::unique_ptr<Admitted> Gatekeeper::admit(const Caller& caller, const v1::GenerateRequest& request,
-                                            std::optional<uint32_t> max_tokens) {
+std::unique_ptr<Admitted> Gatekeeper::admit(const Caller& caller, std::span<const v1::GenerateRequest> requests,
+                                            bool limits_output) {
   if (caller.key() == nullptr) return nullptr;
-  const int64_t tokens = tokens_of(request, max_tokens);
+  int64_t tokens = 0;
+  for (const v1::GenerateRequest& request : requests) tokens += tokens_of(request, limits_output);
   const std::string& key_id = caller.key_id();
   if (const std::optional<Denial> denial = limits_.admit(key_id, tokens, mesh::steady_now())) {
     throw RequestFailed(failure_of(*denial, tokens));

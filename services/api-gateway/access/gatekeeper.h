@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -67,10 +68,10 @@ class Gatekeeper {
   // key's, not before it.
   void label(const Caller& caller, v1::GenerateRequest& request) const;
 
-  // Reserves the prompt and what may be generated after it. `max_tokens`: as the client gave it, of each choice.
-  // nullptr where there are no keys. Throws RequestFailed: 429.
-  [[nodiscard]] std::unique_ptr<Admitted> admit(const Caller& caller, const v1::GenerateRequest& request,
-                                                std::optional<uint32_t> max_tokens);
+  // Reserves the prompts and what may be generated after them; they count as one request. `limits_output`: the client
+  // gave max_tokens. nullptr where there are no keys. Throws RequestFailed: 429.
+  [[nodiscard]] std::unique_ptr<Admitted> admit(const Caller& caller, std::span<const v1::GenerateRequest> requests,
+                                                bool limits_output);
 
   // OpenAI's x-ratelimit-* headers; none where the key has no limit.
   [[nodiscard]] mesh::HttpHeaders headers(const Caller& caller) const;
@@ -80,7 +81,7 @@ class Gatekeeper {
  private:
   class Reservation;
 
-  [[nodiscard]] int64_t tokens_of(const v1::GenerateRequest& request, std::optional<uint32_t> max_tokens) const;
+  [[nodiscard]] int64_t tokens_of(const v1::GenerateRequest& request, bool limits_output) const;
   void arm_refresh();
 
   mesh::Bus& bus_;

@@ -1,0 +1,16 @@
+// What a client says about its request in headers, for the mesh.
+#pragma once
+
+#include "bellwether/v1/generate.pb.h"
+#include "mesh/http_server.h"
+
+namespace bellwether::gateway {
+
+// Passes them on: `traceparent` when it is one of W3C's trace contexts, `routing-strategy`, `x-session-id` (or
+// `session-id`) and `x-priority`. What the body says counts more. Throws Error{kInvalidArgument} naming the header.
+void apply_headers(const mesh::HttpRequest& http, bool has_priority, v1::GenerateRequest& request);
+
+// 00-TRACEID-SPANID-FLAGS, in small hexadecimal digits, neither id all zeros.
+[[nodiscard]] bool is_traceparent(std::string_view text);
+
+}  // namespace bellwether::gateway
