@@ -116,13 +116,8 @@ void parse_logprobs(const JsonFields& body, GenerationParameters& parameters) {
 
 void parse_prompt_end(const JsonFields& body, text::Conversation& conversation) {
   conversation.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true);
-  conversation.continue_final_message = body.boolean("continue_final_message").value_or(false);
-  if (!conversation.continue_final_message) return;
-  if (conversation.add_generation_prompt) {
-    refuse_field("continue_final_message", "is only allowed when `add_generation_prompt` is false");
-  }
-  if (conversation.messages.back().role != text::Role::kAssistant) {
-    refuse_field("continue_final_message", "is only allowed when the last message is the assistant's");
+  if (body.boolean("continue_final_message").value_or(false)) {
+    refuse_field("continue_final_message", "other than false is not supported");
   }
 }
 
