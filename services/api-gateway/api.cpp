@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "api-gateway/messages_reply.h"
 #include "api-gateway/request_headers.h"
 #include "api-gateway/request_id.h"
 #include "api-gateway/sse.h"
@@ -85,6 +86,8 @@ const std::vector<Api::Route>& Api::route_table() {
   static const std::vector<Route> routes = {
       {"POST", "/v1/chat/completions", &Api::chat, response_of},
       {"POST", "/v1/completions", &Api::complete, response_of},
+      {"POST", "/v1/messages", &Api::message, messages_response_of},
+      {"POST", "/v1/messages/count_tokens", &Api::count_tokens, messages_response_of},
       {"GET", "/v1/models", &Api::list_models, response_of},
       {"GET", "/v1/models/*", &Api::describe_model, response_of},
       {"POST", "/tokenize", &Api::tokenize, response_of},

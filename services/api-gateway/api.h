@@ -57,9 +57,11 @@ class Api {
   // Tokens.
   boost::asio::awaitable<void> chat(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> complete(mesh::HttpExchange& exchange, Access& access);
+  boost::asio::awaitable<void> message(mesh::HttpExchange& exchange, Access& access);
   // About models and the gateway.
   boost::asio::awaitable<void> list_models(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> describe_model(mesh::HttpExchange& exchange, Access& access);
+  boost::asio::awaitable<void> count_tokens(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> tokenize(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> detokenize(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> ready(mesh::HttpExchange& exchange, Access& access);

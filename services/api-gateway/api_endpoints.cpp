@@ -10,6 +10,8 @@
 #include "api-gateway/chat_request.h"
 #include "api-gateway/completion_reply.h"
 #include "api-gateway/completion_request.h"
+#include "api-gateway/messages_reply.h"
+#include "api-gateway/messages_request.h"
 #include "api-gateway/tokenize_request.h"
 
 namespace bellwether::gateway {
@@ -60,6 +62,25 @@ asio::awaitable<void> Api::complete(HttpExchange& exchange, Access& access) {
   Job job = completion_job(completion, context);
   job.format = std::make_unique<CompletionReply>(reply_head(access), std::move(job.reply));
   co_await generate(exchange, access, std::move(job));
+}
+
+asio::awaitable<void> Api::message(HttpExchange& exchange, Access& access) {
+  check_capacity(1);
+  const ChatRequest chat = parse_messages_request(exchange.request().body, limits_);
+  const JobContext context = co_await job_context(chat.parameters.model, access);
+  Job job = chat_job(chat, context, "messages");
+  job.format =
+      std::make_unique<MessagesReply>(reply_head(access), static_cast<uint32_t>(job.requests[0].prompt_ids_size()));
+  co_await generate(exchange, access, std::move(job));
+}
+
+asio::awaitable<void> Api::count_tokens(HttpExchange& exchange, Access& access) {
+  const ChatRequest chat = parse_messages_request(exchange.request().body, limits_, true);
+  PromptLimits limits;
+  const auto model = co_await find_model(chat.parameters.model, limits, access);
+  bool opens_reasoning = false;
+  const auto ids = encode_conversation(chat, *model, limits, "messages", opens_reasoning);
+  co_await send_json(exchange, access, json::serialize(json::object{{"input_tokens", ids.size()}}));
 }
 
 asio::awaitable<void> Api::list_models(HttpExchange& exchange, Access& access) {

@@ -595,6 +595,22 @@ TEST_F(ApiTest, DraftsAndReasoningAreInTheUsage) {
   EXPECT_EQ(details.at("draft_tokens_accepted"), 2);
 }
 
+TEST_F(ApiTest, AnthropicsMessages) {
+  start_with_head();
+  const std::string body = R"({"model":"nano","max_tokens":9,"messages":[{"role":"user","content":"Hello"}])";
+  auto call = post("/v1/messages", body + "}");
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_EQ(request.max_tokens(), 9U);
+  script_->send("head-1", request, 0, with_end(encode("Hm\n</think>\n\nYes")), kStop);
+  const json::value reply = call->json();
+  EXPECT_EQ(reply.at("content").at(1).at("text"), "Yes");
+  EXPECT_EQ(reply.at("stop_reason"), "end_turn");
+  EXPECT_EQ(post("/v1/messages/count_tokens", body + "}")->json().at("input_tokens"), request.prompt_ids_size());
+  auto bad = post("/v1/messages", "{}");
+  EXPECT_EQ(bad->status(), 400U);
+  EXPECT_EQ(bad->json().at("type"), "error");
+}
+
 TEST_F(ApiTest, TheCardIsFetchedOnce) {
   start_with_head();
   for (int i = 0; i < 3; ++i) {

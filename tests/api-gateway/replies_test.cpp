@@ -10,6 +10,7 @@
 
 #include "api-gateway/chat_reply.h"
 #include "api-gateway/completion_reply.h"
+#include "api-gateway/messages_reply.h"
 #include "sse_events.h"
 
 namespace bellwether::gateway {
@@ -223,6 +224,55 @@ TEST(CompletionReplies, TokenIdsOfEachChoice) {
   EXPECT_EQ(chunk.at("choices").at(0).at("token_ids"), (json::array{9}));
   EXPECT_EQ(chunk.at("choices").at(0).at("prompt_token_ids"), (json::array{2, 3}));
   EXPECT_FALSE(added(reply, {.choice = 1, .ids = {9}}).at("choices").at(0).as_object().contains("prompt_token_ids"));
+}
+
+TEST(MessagesReplies, AStreamOfBlocks) {
+  MessagesReply reply(kHead, 3);
+  std::string out;
+  reply.begin(out);
+  reply.add(out, {.output = {.reasoning = "Hm"}});
+  reply.add(out, {.output = {.reasoning = "m", .content = "Yes"}});
+  reply.add(out, {.output = {.tool_calls = {{.id = "c1", .name = "f", .arguments = "{"}}}});
+  reply.add(out, {.output = {.tool_calls = {{.arguments = "}"}}}, .end = ReplyEnd{.kind = EndKind::kToolCalls}});
+  reply.finish(out, kUsage);
+  std::string names;
+  std::vector<json::value> data;
+  for (const auto& event : events_of(out)) {
+    data.push_back(json::parse(event.data));
+    EXPECT_EQ(data.back().at("type").as_string(), event.name);
+    names += event.name + " ";
+  }
+  EXPECT_EQ(names,
+            "message_start content_block_start content_block_delta content_block_delta content_block_stop "
+            "content_block_start content_block_delta content_block_stop content_block_start content_block_delta "
+            "content_block_delta content_block_stop message_delta message_stop ");
+  EXPECT_EQ(data[0].at("message").at("usage").at("input_tokens"), 3);
+  EXPECT_EQ(data[2].at("delta"), json::parse(R"({"type":"thinking_delta","thinking":"Hm"})"));
+  EXPECT_EQ(data[6].at("delta"), json::parse(R"({"type":"text_delta","text":"Yes"})"));
+  EXPECT_EQ(data[8], json::parse(R"({"type":"content_block_start","index":2,
+      "content_block":{"type":"tool_use","id":"c1","name":"f","input":{}}})"));
+  EXPECT_EQ(data[10].at("delta"), json::parse(R"({"type":"input_json_delta","partial_json":"}"})"));
+  EXPECT_EQ(data[12].at("delta").at("stop_reason"), "tool_use");
+  EXPECT_EQ(data[12].at("usage"), json::parse(R"({"input_tokens":1,"cache_creation_input_tokens":0,
+      "cache_read_input_tokens":2,"output_tokens":4})"));
+}
+
+TEST(MessagesReplies, WholeAndFailures) {
+  MessagesReply reply(kHead, 3);
+  const json::value whole =
+      json::parse(reply.whole({{.output = {.reasoning = "Hm",
+                                           .content = "Yes",
+                                           .tool_calls = {{0, "c1", "f", "{\"a\":1}"}, {1, "c2", "g", "x"}}},
+                                .end = ReplyEnd{.reason = std::string("END")}}},
+                              kUsage));
+  EXPECT_EQ(whole.at("content"), json::parse(R"([{"type":"thinking","thinking":"Hm","signature":""},
+      {"type":"text","text":"Yes"},{"type":"tool_use","id":"c1","name":"f","input":{"a":1}},
+      {"type":"tool_use","id":"c2","name":"g","input":{"arguments":"x"}}])"));
+  EXPECT_EQ(whole.at("stop_reason"), "stop_sequence");
+  EXPECT_EQ(whole.at("stop_sequence"), "END");
+  const auto response = messages_response_of({400, "bad_request", "is bad", "max_tokens"});
+  EXPECT_EQ(json::parse(response.body), json::parse(R"({"type":"error",
+      "error":{"type":"invalid_request_error","message":"max_tokens: is bad"}})"));
 }
 
 TEST(Replies, EachChoiceHasItsOwnIndexAndCounts) {

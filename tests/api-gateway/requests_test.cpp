@@ -7,6 +7,7 @@
 
 #include "api-gateway/chat_request.h"
 #include "api-gateway/completion_request.h"
+#include "api-gateway/messages_request.h"
 #include "mesh/error.h"
 
 namespace bellwether::gateway {
@@ -391,6 +392,67 @@ TEST(CompletionRequest, Defaults) {
   EXPECT_EQ(request.parameters.top_logprobs, 0U);
   EXPECT_FALSE(request.echo);
   EXPECT_EQ(parse_completion(R"({"model":"m","prompt":"x","echo":true,"max_tokens":0})").parameters.max_tokens, 0U);
+}
+
+class BadMessage : public ::testing::TestWithParam<BadPart> {};
+TEST_P(BadMessage, IsRefused) {
+  const BadPart& bad = GetParam();
+  const std::string body = R"({"model":"m",)" + std::string(bad.text) + "}";
+  expect_refused({body.c_str(), bad.param, bad.message}, [&] { (void)parse_messages_request(body, kLimits); });
+}
+
+#define USER "\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]"
+INSTANTIATE_TEST_SUITE_P(
+    All, BadMessage,
+    ::testing::Values(
+        BadPart{R"("messages":[{"role":"user","content":"Hi"}])", "max_tokens", "is required"},
+        BadPart{R"("max_tokens":0,"messages":[])", "max_tokens", "from 1"},
+        BadPart{R"("max_tokens":5)", "messages", "is required"},
+        BadPart{R"("max_tokens":5,"messages":[])", "messages", "must not be empty"},
+        BadPart{R"("max_tokens":5,"messages":[{"role":"system","content":"x"}])", "messages[0].role", "\"user\" or"},
+        BadPart{R"("max_tokens":5,"messages":[{"role":"user"}])", "messages[0].content", "is required"},
+        BadPart{R"("max_tokens":5,"messages":[{"role":"user","content":[]}])", "messages[0].content", "not be empty"},
+        BadPart{R"("max_tokens":5,"messages":[{"role":"user","content":[{"type":"image"}]}])",
+                "messages[0].content[0].type", "\"image\""},
+        BadPart{R"("max_tokens":5,"messages":[{"role":"user","content":[{"type":"tool_result"}]}])",
+                "messages[0].content[0].tool_use_id", "is required"},
+        BadPart{R"("max_tokens":5,"messages":[{"role":"assistant","content":"x"}])", "messages", "must end with"},
+        BadPart{USER R"(,"temperature":1.5)", "temperature", "from 0 to 1"},
+        BadPart{USER R"(,"stop_sequences":[""])", "stop_sequences[0]", "must not be empty"},
+        BadPart{USER R"(,"thinking":{"type":"deep"})", "thinking.type", "must be one of"},
+        BadPart{USER R"(,"tools":[{"name":"f"}])", "tools[0].input_schema", "is required"},
+        BadPart{USER R"(,"tools":[{"name":"f","input_schema":{}}],"tool_choice":{"type":"some"})", "tool_choice.type",
+                "must be one of"},
+        BadPart{USER R"(,"tool_choice":{"type":"auto"})", "tool_choice", "only allowed when `tools`"},
+        BadPart{USER R"(,"mcp_servers":[{}])", "mcp_servers", "not supported"}));
+#undef USER
+
+TEST(MessagesRequest, BecomesAConversation) {
+  const ChatRequest request =
+      parse_messages_request(R"({"model":"m","max_tokens":7,"system":[{"type":"text","text":"S"}],
+      "stop_sequences":["END"],"stream":true,"thinking":{"type":"disabled"},
+      "tools":[{"name":"f","description":"d","input_schema":{"type":"object"}}],
+      "tool_choice":{"type":"auto","disable_parallel_tool_use":true},
+      "messages":[{"role":"user","content":"Hi"},
+        {"role":"assistant","content":[{"type":"thinking","thinking":"Hm","signature":"x"},{"type":"text","text":"Ok"},
+          {"type":"tool_use","id":"c1","name":"f","input":{"a":1}}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"c1","content":"42"},{"type":"text","text":"So?"}]}]})",
+                             kLimits);
+  const auto& messages = request.conversation.messages;
+  ASSERT_EQ(messages.size(), 5U);
+  EXPECT_EQ(messages[0].role, text::Role::kSystem);
+  EXPECT_EQ(messages[2].content, "Ok");
+  EXPECT_EQ(messages[2].reasoning, "Hm");
+  EXPECT_EQ(messages[2].tool_calls.at(0).arguments, "{\"a\":1}");
+  EXPECT_EQ(messages[3].role, text::Role::kTool);
+  EXPECT_EQ(messages[3].content, "42");
+  EXPECT_EQ(messages[4].content, "So?");
+  EXPECT_EQ(request.conversation.tools.at(0).at("function").at("parameters").at("type"), "object");
+  EXPECT_FALSE(request.parallel_tool_calls);
+  EXPECT_FALSE(request.keeps_reasoning);
+  EXPECT_TRUE(request.parameters.stream);
+  EXPECT_EQ(request.parameters.max_tokens, 7U);
+  EXPECT_THAT(request.parameters.stop, ElementsAre("END"));
 }
 
 }  // namespace
