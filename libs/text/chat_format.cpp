@@ -1,19 +1,19 @@
 #include "text/chat_format.h"
 
-#include <array>
-
-#include "text/deepseek_r1_format.h"
+#include "text/deepseek_formats.h"
 
 namespace bellwether::text {
 namespace {
 
-const DeepSeekR1Format kDeepSeekR1;
-const std::array<const ChatFormat*, 1> kFormats = {&kDeepSeekR1};
+const std::vector<std::shared_ptr<const ChatFormat>>& formats() {
+  static const std::vector<std::shared_ptr<const ChatFormat>> built_in = make_deepseek_formats();
+  return built_in;
+}
 
 }  // namespace
 
-const ChatFormat* find_chat_format(std::string_view name) {
-  for (const ChatFormat* const format : kFormats) {
+std::shared_ptr<const ChatFormat> find_chat_format(std::string_view name) {
+  for (const auto& format : formats()) {
     if (format->name() == name) return format;
   }
   return nullptr;
@@ -21,7 +21,7 @@ const ChatFormat* find_chat_format(std::string_view name) {
 
 std::vector<std::string> chat_format_names() {
   std::vector<std::string> names;
-  for (const ChatFormat* const format : kFormats) names.emplace_back(format->name());
+  for (const auto& format : formats()) names.emplace_back(format->name());
   return names;
 }
 

@@ -1,6 +1,7 @@
 // Messages to prompt, by the model's chat format.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,19 +40,25 @@ struct Conversation {
   boost::json::object template_arguments = {};  // `chat_template_kwargs`: variables of a template; V3.1's `thinking`
 };
 
+struct Prompt {
+  std::string text;
+  // It ends inside the model's reasoning, so that the answer starts there without an opening tag.
+  bool opens_reasoning = false;
+};
+
 // A format turns a conversation into the prompt's text, markers included, begin-of-sentence too.
 // Stateless: usable from several threads.
 class ChatFormat {
  public:
   virtual ~ChatFormat() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
-  [[nodiscard]] virtual std::string render(const Conversation& conversation) const = 0;
-  // The prompt ends inside the model's reasoning, so that the answer starts there without an opening tag.
-  [[nodiscard]] virtual bool prompt_opens_reasoning(const Conversation& conversation) const = 0;
+  // Throws TextError, in words for the client, for a conversation that the format cannot express.
+  [[nodiscard]] virtual Prompt render(const Conversation& conversation) const = 0;
 };
 
-// The built-in formats by name; today "deepseek-r1". nullptr for an unknown name. Lives as long as the program.
-[[nodiscard]] const ChatFormat* find_chat_format(std::string_view name);
+// The built-in formats: "deepseek-r1", "deepseek-r1-0528", "deepseek-v3-0324", "deepseek-v3.1". nullptr for an unknown
+// name.
+[[nodiscard]] std::shared_ptr<const ChatFormat> find_chat_format(std::string_view name);
 [[nodiscard]] std::vector<std::string> chat_format_names();
 
 // JSON as Python's json.dumps(value, ensure_ascii=False) writes it: ", " and ": " between, members in their order,

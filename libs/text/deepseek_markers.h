@@ -21,7 +21,9 @@ inline constexpr std::string_view kToolOutputsEnd = "<｜tool▁outputs▁end｜
 inline constexpr std::string_view kToolOutputBegin = "<｜tool▁output▁begin｜>";
 inline constexpr std::string_view kToolOutputEnd = "<｜tool▁output▁end｜>";
 
-// A call is kToolCallBegin, its type, kToolSep, its name, kArgumentsOpen, its arguments, kArgumentsClose, kToolCallEnd.
+// A call of V3 and R1 is kToolCallBegin, its type, kToolSep, its name, kArgumentsOpen, its arguments, kArgumentsClose,
+// kToolCallEnd; one of V3.1 is kToolCallBegin, its name, kToolSep, its arguments, kToolCallEnd, and nothing stands
+// between calls.
 inline constexpr std::string_view kArgumentsOpen = "\n```json\n";
 inline constexpr std::string_view kArgumentsClose = "\n```";
 inline constexpr std::string_view kBetweenCalls = "\n";

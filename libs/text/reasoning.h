@@ -18,7 +18,7 @@ struct SplitText {
 // start of the answer belong to neither, as DeepSeek-R1 writes "<think>\n...\n</think>\n\n...".
 class ReasoningSplitter {
  public:
-  // `starts_inside`: the prompt opened the reasoning (ChatFormat::prompt_opens_reasoning). Otherwise the output is
+  // `starts_inside`: the prompt opened the reasoning (Prompt::opens_reasoning). Otherwise the output is
   // reasoning only if it begins with <think>.
   explicit ReasoningSplitter(bool starts_inside);
 

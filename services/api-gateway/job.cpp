@@ -73,9 +73,14 @@ std::vector<text::TokenId> encode_conversation(const ChatRequest& chat, const Se
   if (model.chat_format == nullptr) {
     throw RequestFailed({400, "bad_request", "this model has no chat format; use /v1/completions", "model"});
   }
-  opens_reasoning = model.chat_format->prompt_opens_reasoning(chat.conversation);
-  return encode_prompt(model, model.chat_format->render(chat.conversation), limits, encoding_of(chat.parameters, false),
-                       param);
+  text::Prompt prompt;
+  try {
+    prompt = model.chat_format->render(chat.conversation);
+  } catch (const text::TextError& error) {
+    throw RequestFailed({400, "bad_request", error.what(), param});
+  }
+  opens_reasoning = prompt.opens_reasoning;
+  return encode_prompt(model, prompt.text, limits, encoding_of(chat.parameters, false), param);
 }
 
 Job chat_job(const ChatRequest& chat, const JobContext& context, const std::string& param) {

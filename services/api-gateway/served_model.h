@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,7 +24,7 @@ struct GenerationDefaults {
 struct ServedModel {
   std::string digest;
   text::Tokenizer tokenizer;
-  const text::ChatFormat* chat_format = nullptr;  // nullptr: the model takes plain prompts only
+  std::shared_ptr<const text::ChatFormat> chat_format = {};  // nullptr: the model takes plain prompts only
   GenerationDefaults defaults = {};
   std::vector<uint32_t> eos_ids = {};
   std::optional<text::TokenId> bos_id = {};         // set when plain prompts begin with it

@@ -58,11 +58,12 @@ class Reference : public testing::TestWithParam<size_t> {
 };
 
 TEST_P(Reference, PromptIsRenderedFromMessagesAndTools) {
-  const ChatFormat* const format = find_chat_format("deepseek-r1");
+  const auto format = find_chat_format("deepseek-r1");
   ASSERT_NE(format, nullptr);
   const Conversation conversation = conversation_of(reference_);
-  EXPECT_EQ(format->render(conversation), reference_.at("prompt").as_string());
-  EXPECT_EQ(format->prompt_opens_reasoning(conversation), conversation.messages.back().role != Role::kTool);
+  const Prompt prompt = format->render(conversation);
+  EXPECT_EQ(prompt.text, reference_.at("prompt").as_string());
+  EXPECT_EQ(prompt.opens_reasoning, conversation.messages.back().role != Role::kTool);
 }
 
 TEST_P(Reference, PromptIsEncoded) {
