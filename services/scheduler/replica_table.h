@@ -2,9 +2,9 @@
 //
 // Heads are known by their heartbeats alone: a head that has not been heard for kHeartbeatDeadline, or that says it has
 // stopped or failed, is gone, and its reservations with it. A reservation is made in one step with the choice of the
-// head and ends with the Dispatch{FREE} of the head, or of the scheduler when the head refused. Dispatch events of
-// others may come twice and in any order. Where events are lost the heads' own reports are the truth; see
-// ReplicaTable::apply.
+// head and ends with the Dispatch{FREE} of the head, or of the scheduler when the head refused; its prompt counts until
+// Dispatch{PREFILL_DONE}. Dispatch events of others may come twice and in any order. Where events are lost the heads'
+// own reports are the truth; see ReplicaTable::apply.
 //
 // Not thread-safe: it lives on a service's one thread.
 #pragma once
@@ -50,6 +50,14 @@ struct RequestKeyHash {
   size_t operator()(const RequestKey& key) const { return std::hash<std::string>()(key.request_id) + key.attempt; }
 };
 
+// What a reservation takes of a head.
+struct ReservedWork {
+  uint64_t sequences = 1;       // its choices
+  uint64_t prefill_tokens = 0;  // of the prompt, without what is cached
+  uint64_t decode_tokens = 0;   // expected, of all choices
+  std::string tenant = {};      // empty = nobody's in particular
+};
+
 // What a heartbeat changed.
 enum class StateEffect {
   kJoined,  // a head not known before, or a new epoch of a known one
@@ -69,19 +77,28 @@ class ReplicaTable {
   // FREE was lost.
   StateEffect apply(const v1::ReplicaState& state);
 
-  // An event of another scheduler or of a head. True when it ended a reservation.
-  bool apply(const v1::Dispatch& event);
+  // An event of another scheduler or of a head; `work` counts with RESERVE. True when it ended a reservation.
+  bool apply(const v1::Dispatch& event, ReservedWork work = {});
 
   // This scheduler's own reservations. reserve() REQUIRES: `replica_id` is in view() now. release() is true when the
   // reservation was held.
-  void reserve(const RequestKey& key, std::string_view replica_id);
+  void reserve(const RequestKey& key, std::string_view replica_id, ReservedWork work = {});
   bool release(const RequestKey& key, std::string_view replica_id);
 
-  // The ready heads of `model`, in the order of their ids. Valid until the table changes.
+  // The ready heads of `model`, in the order of their ids, without what depends on a request's prompt. Valid until the
+  // table changes. tenant_tokens are those of `tenant`; empty = not needed.
   //
   // A head holds at least what is reserved on it, and at least what it reported plus what this scheduler has reserved
-  // since: the first knows of requests on their way, the second of requests placed before this scheduler started.
-  [[nodiscard]] std::vector<ReplicaView> view(std::string_view model) const;
+  // since: the first knows of requests on their way, the second of requests placed before this scheduler started. As
+  // long as it reports more sequences than are reserved, its own count of tokens to read is believed, too.
+  [[nodiscard]] std::vector<ReplicaView> view(std::string_view model, std::string_view tenant = {}) const;
+
+  // What others know of a head, for the views. Nothing happens when it has left. It begins closed and without a slot.
+  void set_slot(std::string_view replica_id, size_t slot);
+  void set_open(std::string_view replica_id, bool open);  // the circuit: an open one takes no requests
+
+  // For how long a replica that has just begun to take work gets less than its share; 0 = it gets all at once.
+  void set_slow_start(std::chrono::milliseconds time) { slow_start_ = time; }
 
   // Removes the heads not heard in time and returns their ids.
   std::vector<std::string> expire();
@@ -96,14 +113,23 @@ class ReplicaTable {
     mesh::TimePoint made_at;
     uint64_t after_sequence;  // of the head's state when it was made
     bool own;
+    bool prefill_done;
+    ReservedWork work;
   };
   struct Replica {
     v1::ReplicaState state;
+    ReplicaView view;  // what follows from the state alone
     mesh::TimePoint heard_at;
+    mesh::TimePoint ready_at;  // began to take work
     std::list<Reservation> reservations;  // oldest first
     std::unordered_map<RequestKey, std::list<Reservation>::iterator, RequestKeyHash> by_key;
+    // Sequences and tokens of the reservations.
+    uint64_t reserved = 0;
     uint64_t own = 0;
     uint64_t own_since_state = 0;
+    uint64_t prefill_tokens = 0;
+    uint64_t decode_tokens = 0;
+    std::unordered_map<std::string, uint64_t> tenant_tokens;
   };
   struct Departed {
     uint64_t epoch;
@@ -114,8 +140,12 @@ class ReplicaTable {
 
   [[nodiscard]] bool alive(const Replica& replica, mesh::TimePoint now) const;
   [[nodiscard]] bool outdated(const v1::ReplicaState& state) const;
-  void add(Replica& replica, const RequestKey& key, bool own);
+  [[nodiscard]] double ramp(const Replica& replica, mesh::TimePoint now) const;
+  void describe(Replica& replica, std::string_view id) const;
+  void add(Replica& replica, const RequestKey& key, bool own, ReservedWork work);
   static bool remove(Replica& replica, const RequestKey& key);
+  static void finish_prefill(Replica& replica, const RequestKey& key);
+  static void take_tenant_tokens(Replica& replica, const std::string& tenant, uint64_t tokens);
   static void drop_lost(Replica& replica, mesh::TimePoint now);
   void depart(Replicas::iterator replica);
   void remember_free(const RequestKey& key, std::string_view replica_id);
@@ -124,6 +154,7 @@ class ReplicaTable {
 
   std::string scheduler_id_;
   mesh::Clock clock_;
+  std::chrono::milliseconds slow_start_{0};
   Replicas replicas_;
   std::map<std::string, Departed, std::less<>> departed_;
   std::unordered_set<std::string> frees_;

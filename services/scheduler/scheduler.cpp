@@ -1,9 +1,11 @@
 #include "scheduler/scheduler.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <exception>
+#include <random>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -30,6 +32,8 @@ constexpr std::chrono::milliseconds kListenFirst{300};
 constexpr std::chrono::milliseconds kFlushWait{1000};
 constexpr std::chrono::milliseconds kMaintainEvery{100};
 constexpr std::chrono::seconds kSchedulerForgottenAfter{60};
+constexpr std::chrono::milliseconds kDumpWait{2000};  // for a piece of a dump
+constexpr const char* kModelStrategies = "model-strategies";
 
 v1::GenerateReply refused(v1::RefusalCode code, std::string message, uint32_t retry_after_ms) {
   v1::GenerateReply reply;
@@ -51,14 +55,33 @@ const char* outcome_name(const v1::GenerateReply& reply) {
   }
 }
 
+std::map<std::string, Strategy> parse_model_strategies(const std::vector<std::string>& settings) {
+  std::map<std::string, Strategy> strategies;
+  for (const std::string& each : settings) {
+    const size_t equals = each.rfind('=');
+    const auto strategy = equals == std::string::npos ? std::nullopt : find_strategy(each.substr(equals + 1));
+    if (!strategy || equals == 0) {
+      throw mesh::Error(mesh::ErrorCode::kInvalidArgument,
+                        fmt::format("--{}: '{}' is not MODEL=STRATEGY with one of {}", kModelStrategies, each,
+                                    fmt::join(strategy_names(), ", ")),
+                        kModelStrategies);
+    }
+    strategies[each.substr(0, equals)] = *strategy;
+  }
+  return strategies;
+}
+
+PlacerOptions placer_options(const std::string& scheduler_id, const SchedulerSettings& settings) {
+  return {.scheduler_id = scheduler_id,
+          .kv_index_blocks_max = static_cast<size_t>(settings.kv_index_blocks_max),
+          .slow_start = std::chrono::milliseconds(settings.slow_start_ms),
+          .random_seed = std::random_device()()};
+}
+
 bool has_untried(const std::vector<ReplicaView>& heads, const std::vector<std::string>& tried) {
   return std::any_of(heads.begin(), heads.end(), [&](const ReplicaView& head) {
     return std::find(tried.begin(), tried.end(), head.replica_id) == tried.end();
   });
-}
-
-RequestKey key_of(const v1::GenerateRequest& request) {
-  return {request.request_id(), request.attempt()};
 }
 
 }  // namespace
@@ -69,16 +92,31 @@ void declare(mesh::Settings& declared, SchedulerSettings& settings) {
                 .unit = "ms",
                 .min = 1,
                 .max = 60000});
+  declared.add("strategy", &settings.strategy,
+               {.sentence = "How a head is chosen for requests that do not say it", .choices = strategy_names()});
+  declared.add(kModelStrategies, &settings.model_strategies,
+               {.sentence = "MODEL=STRATEGY, for models that have another one"});
+  declared.add("kv-index-blocks-max", &settings.kv_index_blocks_max,
+               {.sentence = "Blocks of the heads' caches that are kept in mind, each in 22 to 43 bytes",
+                .unit = "blocks",
+                .min = 1,
+                .max = 1 << 28});
+  declared.add("slow-start-ms", &settings.slow_start_ms,
+               {.sentence = "A replica that has just become ready gets its full share of requests after so long",
+                .unit = "ms",
+                .min = 0,
+                .max = 3600000});
 }
 
 Scheduler::Scheduler(asio::io_context& io, mesh::Bus& bus, prometheus::Registry& registry, SchedulerSettings settings,
                      std::function<void()> on_ready)
     : io_(io),
       bus_(bus),
-      settings_(settings),
+      settings_(std::move(settings)),
+      model_strategies_(parse_model_strategies(settings_.model_strategies)),
       on_ready_(std::move(on_ready)),
       id_(mesh::random_id("scheduler")),
-      replicas_(id_, mesh::steady_now),
+      placer_(placer_options(id_, settings_), mesh::steady_now),
       metrics_(registry),
       listen_timer_(io),
       maintain_timer_(io),
@@ -87,6 +125,8 @@ Scheduler::Scheduler(asio::io_context& io, mesh::Bus& bus, prometheus::Registry&
       subjects::kAllReplicaStates, [this](const v1::ReplicaState& state, const mesh::BusMessage&) { on_state(state); });
   dispatches_ = bus_.subscribe<v1::Dispatch>(
       subjects::kDispatch, [this](const v1::Dispatch& event, const mesh::BusMessage&) { on_dispatch(event); });
+  kv_events_ = bus_.subscribe<v1::KvEvents>(
+      subjects::kAllKvEvents, [this](const v1::KvEvents& events, const mesh::BusMessage&) { on_kv_events(events); });
   listen_timer_.expires_after(kListenFirst);
   listen_timer_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
     if (error || alive.expired()) return;
@@ -110,6 +150,7 @@ asio::awaitable<void> Scheduler::stop() {
   maintain_timer_.cancel();
   states_.reset();
   dispatches_.reset();
+  kv_events_.reset();
 }
 
 asio::awaitable<void> Scheduler::listen_to_requests() {
@@ -130,10 +171,11 @@ asio::awaitable<void> Scheduler::listen_to_requests() {
 
 void Scheduler::maintain() {
   const mesh::TimePoint now = mesh::steady_now();
-  for (const std::string& id : replicas_.expire()) log::warning("replica not heard in time", {{"replica_id", id}});
+  for (const std::string& id : placer_.maintain()) log::warning("replica not heard in time", {{"replica_id", id}});
   std::erase_if(schedulers_, [&](const auto& entry) { return now - entry.second > kSchedulerForgottenAfter; });
-  std::erase_if(traffic_, [&](const auto& entry) { return !replicas_.knows_model(entry.first); });
-  metrics_.update(replicas_);
+  std::erase_if(traffic_, [&](const auto& entry) { return !replicas().knows_model(entry.first); });
+  metrics_.update(replicas(), kv());
+  fetch_dumps();
   maintain_timer_.expires_after(kMaintainEvery);
   maintain_timer_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
     if (!error && !alive.expired()) maintain();
@@ -141,7 +183,7 @@ void Scheduler::maintain() {
 }
 
 void Scheduler::on_state(const v1::ReplicaState& state) {
-  switch (replicas_.apply(state)) {
+  switch (placer_.apply(state)) {
     case StateEffect::kJoined:
       log::info("replica joined", {{"replica_id", state.replica_id()},
                                    {"epoch", state.epoch()},
@@ -171,8 +213,37 @@ void Scheduler::on_dispatch(const v1::Dispatch& event) {
   if (of_peer && (schedulers_.size() < kSchedulersMax || schedulers_.contains(event.scheduler_id()))) {
     schedulers_[event.scheduler_id()] = mesh::steady_now();
   }
-  if (!replicas_.apply(event)) return;
+  if (!placer_.apply(event)) return;
   if (Traffic* measured = traffic(event.model())) measured->frees.record(mesh::steady_now());
+}
+
+void Scheduler::on_kv_events(const v1::KvEvents& events) {
+  placer_.apply(events);
+}
+
+void Scheduler::fetch_dumps() {
+  if (stopping_) return;
+  for (const std::string& id : kv().wants_dump()) {
+    if (!dumping_.insert(id).second) continue;
+    ++tasks_;
+    asio::co_spawn(io_, fetch_dump(id), asio::detached);
+  }
+}
+
+asio::awaitable<void> Scheduler::fetch_dump(std::string replica_id) {
+  std::optional<v1::KvDumpRequest> next = placer_.begin_dump(replica_id);
+  try {
+    while (next) {
+      const auto chunk =
+          co_await bus_.request<v1::KvDumpChunk>(subjects::replica_kv_dump(replica_id), *next, kDumpWait);
+      next = placer_.apply(replica_id, chunk);
+    }
+  } catch (const mesh::Error& error) {
+    log::warning("the head's cache was not told", {{"replica_id", replica_id}, {"error", error.what()}});
+    placer_.dump_failed(replica_id);
+  }
+  dumping_.erase(replica_id);
+  finish_task();
 }
 
 void Scheduler::on_request(const v1::GenerateRequest& request, const mesh::BusMessage& message) {
@@ -185,7 +256,7 @@ asio::awaitable<void> Scheduler::answer(v1::GenerateRequest request, mesh::BusMe
   try {
     const v1::GenerateReply reply = co_await place(request);
     const auto took = mesh::steady_now() - arrived;
-    metrics_.count_request(request.model(), replicas_.knows_model(request.model()), outcome_name(reply));
+    metrics_.count_request(request.model(), replicas().knows_model(request.model()), outcome_name(reply));
     metrics_.observe_placement(took);
     log::info(reply.has_placed() ? "placed" : "refused",
               {{"request_id", request.request_id()},
@@ -211,60 +282,61 @@ asio::awaitable<v1::GenerateReply> Scheduler::place(const v1::GenerateRequest& r
   if (request.request_id().empty() || request.request_id().size() > kNameBytesMax) {
     co_return refused(v1::REFUSAL_CODE_INVALID, fmt::format("request_id must have 1 to {} bytes", kNameBytesMax), 0);
   }
+  const std::optional<Strategy> strategy = strategy_of(request);
+  if (!strategy) {
+    co_return refused(v1::REFUSAL_CODE_INVALID,
+                      fmt::format("routing-strategy '{}' is unknown; there are {}",
+                                  request.routing_strategy().substr(0, kNameBytesMax),
+                                  fmt::join(strategy_names(), ", ")),
+                      0);
+  }
+  const Candidate candidate = candidate_of(request);
   bool full = false;
   std::vector<std::string> tried;
   while (tried.size() < kHeadsTriedMax) {
-    const std::optional<Head> head = reserve(request, tried);
+    const std::optional<PlacedOn> head = reserve(candidate, *strategy, tried);
     if (!head) {
-      full = full || has_untried(replicas_.view(request.model()), tried);
+      full = full || has_untried(replicas().view(request.model()), tried);
       break;
     }
     tried.push_back(head->replica_id);
     std::optional<v1::GenerateReply> reply = co_await offer(request, *head);
     if (reply && reply->has_placed()) co_return *std::move(reply);
-    give_back(request, *head);
+    give_back(candidate, *head);
     if (reply && reply->refused().code() == v1::REFUSAL_CODE_INVALID) co_return *std::move(reply);
     full = full || (reply && reply->refused().code() == v1::REFUSAL_CODE_OVERLOADED);
   }
   co_return refuse(request, full);
 }
 
-std::optional<Scheduler::Head> Scheduler::reserve(const v1::GenerateRequest& request,
-                                                  const std::vector<std::string>& tried) {
-  const std::vector<ReplicaView> heads = replicas_.view(request.model());
-  const std::optional<size_t> choice = least_request(heads, tie_order(), tried);
-  if (!choice) return std::nullopt;
-  Head head{std::string(heads[*choice].replica_id), heads[*choice].epoch};
-  replicas_.reserve(key_of(request), head.replica_id);
-  v1::Dispatch event;
-  event.set_kind(v1::Dispatch::RESERVE);
-  event.set_request_id(request.request_id());
-  event.set_attempt(request.attempt());
-  event.set_replica_id(head.replica_id);
-  event.set_epoch(head.epoch);
-  event.set_model(request.model());
-  event.set_prompt_tokens(static_cast<uint32_t>(request.prompt_ids_size()));
-  event.set_max_tokens(request.max_tokens());
-  event.set_scheduler_id(id_);
-  publish(event);
+std::optional<Strategy> Scheduler::strategy_of(const v1::GenerateRequest& request) const {
+  if (!request.routing_strategy().empty()) return find_strategy(request.routing_strategy());
+  const auto of_model = model_strategies_.find(request.model());
+  return of_model == model_strategies_.end() ? find_strategy(settings_.strategy) : of_model->second;
+}
+
+std::optional<PlacedOn> Scheduler::reserve(const Candidate& candidate, Strategy strategy,
+                                           const std::vector<std::string>& tried) {
+  std::optional<PlacedOn> head = placer_.place(candidate, strategy, tie_order(), tried);
+  if (head) publish(placer_.reservation(candidate, *head));
   return head;
 }
 
-void Scheduler::give_back(const v1::GenerateRequest& request, const Head& head) {
-  replicas_.release(key_of(request), head.replica_id);
+void Scheduler::give_back(const Candidate& candidate, const PlacedOn& head) {
+  placer_.release(candidate.key, head.replica_id);
   v1::Dispatch event;
   event.set_kind(v1::Dispatch::FREE);
-  event.set_request_id(request.request_id());
-  event.set_attempt(request.attempt());
+  event.set_request_id(candidate.key.request_id);
+  event.set_attempt(candidate.key.attempt);
   event.set_replica_id(head.replica_id);
   event.set_epoch(head.epoch);
-  event.set_model(request.model());
+  event.set_model(candidate.model);
   event.set_scheduler_id(id_);
   publish(event);
 }
 
 asio::awaitable<std::optional<v1::GenerateReply>> Scheduler::offer(const v1::GenerateRequest& request,
-                                                                   const Head& head) {
+                                                                   const PlacedOn& head) {
   const std::chrono::milliseconds timeout(settings_.work_timeout_ms);
   try {
     const v1::GenerateReply reply =
@@ -288,7 +360,7 @@ asio::awaitable<std::optional<v1::GenerateReply>> Scheduler::offer(const v1::Gen
 }
 
 // A head that was only slow would compute a request that another head has by now.
-void Scheduler::cancel(const v1::GenerateRequest& request, const Head& head) {
+void Scheduler::cancel(const v1::GenerateRequest& request, const PlacedOn& head) {
   v1::CancelRequest order;
   order.set_request_id(request.request_id());
   order.set_attempt(request.attempt());
@@ -333,7 +405,7 @@ TieOrder Scheduler::tie_order() const {
 Scheduler::Traffic* Scheduler::traffic(const std::string& model) {
   const auto found = traffic_.find(model);
   if (found != traffic_.end()) return &found->second;
-  if (traffic_.size() >= kModelsMax || !replicas_.knows_model(model)) return nullptr;
+  if (traffic_.size() >= kModelsMax || !replicas().knows_model(model)) return nullptr;
   return &traffic_[model];
 }
 

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,7 @@
 #include "mesh/bus.h"
 #include "mesh/service.h"
 #include "scheduler/placement.h"
-#include "scheduler/replica_table.h"
+#include "scheduler/placer.h"
 #include "scheduler/retry_after.h"
 #include "scheduler/scheduler_metrics.h"
 
@@ -33,6 +34,10 @@ inline constexpr size_t kSchedulersMax = 64;  // that this one keeps in mind
 
 struct SchedulerSettings {
   int64_t work_timeout_ms = 500;  // for a head to take or refuse a request
+  std::string strategy = std::string(kStrategyDefault);
+  std::vector<std::string> model_strategies = {};  // MODEL=STRATEGY
+  int64_t kv_index_blocks_max = 1 << 23;
+  int64_t slow_start_ms = 10000;
 };
 
 void declare(mesh::Settings& declared, SchedulerSettings& settings);
@@ -41,7 +46,7 @@ void declare(mesh::Settings& declared, SchedulerSettings& settings);
 class Scheduler : public mesh::Component {
  public:
   // `registry` and `bus` outlive it. `on_ready` is called once, when it has listened to the heads long enough to know
-  // them and takes requests.
+  // them and takes requests. Throws mesh::Error when the settings cannot work.
   Scheduler(boost::asio::io_context& io, mesh::Bus& bus, prometheus::Registry& registry, SchedulerSettings settings,
             std::function<void()> on_ready);
   ~Scheduler() override;
@@ -49,13 +54,10 @@ class Scheduler : public mesh::Component {
   // Takes no more requests, finishes those it has. At most kHeadsTriedMax times the work timeout.
   boost::asio::awaitable<void> stop() override;
 
-  [[nodiscard]] const ReplicaTable& replicas() const { return replicas_; }
+  [[nodiscard]] const ReplicaTable& replicas() const { return placer_.replicas(); }
+  [[nodiscard]] const KvMirror& kv() const { return placer_.kv(); }
 
  private:
-  struct Head {
-    std::string replica_id;
-    uint64_t epoch;
-  };
   struct Traffic {
     RecentCount frees;
     RecentCount refusals;
@@ -63,6 +65,7 @@ class Scheduler : public mesh::Component {
 
   void on_state(const v1::ReplicaState& state);
   void on_dispatch(const v1::Dispatch& event);
+  void on_kv_events(const v1::KvEvents& events);
   void on_request(const v1::GenerateRequest& request, const mesh::BusMessage& message);
   void maintain();
   void finish_task();
@@ -70,27 +73,34 @@ class Scheduler : public mesh::Component {
 
   boost::asio::awaitable<void> answer(v1::GenerateRequest request, mesh::BusMessage message);
   boost::asio::awaitable<v1::GenerateReply> place(const v1::GenerateRequest& request);
-  // Chooses the best head that is not in `tried` and reserves a place there.
-  std::optional<Head> reserve(const v1::GenerateRequest& request, const std::vector<std::string>& tried);
-  // Gives the place back. False when the head's own FREE was here before.
-  void give_back(const v1::GenerateRequest& request, const Head& head);
+  // Chooses the best head that is not in `tried`, reserves a place there and tells the other schedulers.
+  std::optional<PlacedOn> reserve(const Candidate& candidate, Strategy strategy, const std::vector<std::string>& tried);
+  void give_back(const Candidate& candidate, const PlacedOn& head);
   // What the head says; nothing when it says nothing.
-  boost::asio::awaitable<std::optional<v1::GenerateReply>> offer(const v1::GenerateRequest& request, const Head& head);
+  boost::asio::awaitable<std::optional<v1::GenerateReply>> offer(const v1::GenerateRequest& request,
+                                                                 const PlacedOn& head);
   [[nodiscard]] v1::GenerateReply refuse(const v1::GenerateRequest& request, bool full);
   void publish(const v1::Dispatch& event);
-  void cancel(const v1::GenerateRequest& request, const Head& head);
+  void cancel(const v1::GenerateRequest& request, const PlacedOn& head);
+  // The caches of heads whose events have a gap, or that are new.
+  void fetch_dumps();
+  boost::asio::awaitable<void> fetch_dump(std::string replica_id);
+  // By the request, the model's setting, or the default. Nothing when the request names one that is unknown.
+  [[nodiscard]] std::optional<Strategy> strategy_of(const v1::GenerateRequest& request) const;
   [[nodiscard]] TieOrder tie_order() const;
   Traffic* traffic(const std::string& model);
 
   boost::asio::io_context& io_;
   mesh::Bus& bus_;
   SchedulerSettings settings_;
+  std::map<std::string, Strategy> model_strategies_;
   std::function<void()> on_ready_;
   std::string id_;
-  ReplicaTable replicas_;
+  Placer placer_;
   SchedulerMetrics metrics_;
   std::map<std::string, Traffic> traffic_;             // by model
   std::map<std::string, mesh::TimePoint> schedulers_;  // heard lately, by id, this one not included
+  std::set<std::string> dumping_;                      // replicas whose cache is being read
   int tasks_ = 0;                                      // coroutines in progress, one a request in hand
   bool stopping_ = false;
   boost::asio::steady_timer listen_timer_;
@@ -100,6 +110,7 @@ class Scheduler : public mesh::Component {
   std::shared_ptr<char> alive_ = std::make_shared<char>();
   mesh::Subscription states_;
   mesh::Subscription dispatches_;
+  mesh::Subscription kv_events_;
   mesh::Subscription requests_;
 };
 

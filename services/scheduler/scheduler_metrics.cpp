@@ -43,7 +43,17 @@ SchedulerMetrics::SchedulerMetrics(prometheus::Registry& registry)
                         .Name("bellwether_scheduler_reservations")
                         .Help("Requests reserved on heads and not yet freed")
                         .Register(registry)
-                        .Add({})) {}
+                        .Add({})),
+      kv_blocks_(prometheus::BuildGauge()
+                     .Name("bellwether_scheduler_kv_index_blocks")
+                     .Help("Different cached blocks of heads that are kept in mind")
+                     .Register(registry)
+                     .Add({})),
+      kv_bytes_(prometheus::BuildGauge()
+                    .Name("bellwether_scheduler_kv_index_bytes")
+                    .Help("Memory that they take")
+                    .Register(registry)
+                    .Add({})) {}
 
 void SchedulerMetrics::count_request(const std::string& model, bool model_known, const std::string& outcome) {
   const bool label = models_.contains(model) || (model_known && models_.size() < kModelsMax);
@@ -63,7 +73,7 @@ void SchedulerMetrics::count_ignored_state(const std::string& reason) {
   ignored_states_.Add({{"reason", reason}}).Increment();
 }
 
-void SchedulerMetrics::update(const ReplicaTable& replicas) {
+void SchedulerMetrics::update(const ReplicaTable& replicas, const KvMirror& kv) {
   std::map<std::pair<std::string, std::string>, int> counts;
   replicas.for_each([&](const v1::ReplicaState& state) { ++counts[{state.model(), phase_name(state.phase())}]; });
   for (const auto& [key, count] : counts) {
@@ -78,6 +88,8 @@ void SchedulerMetrics::update(const ReplicaTable& replicas) {
     return true;
   });
   reservations_.Set(static_cast<double>(replicas.reservations()));
+  kv_blocks_.Set(static_cast<double>(kv.index().blocks()));
+  kv_bytes_.Set(static_cast<double>(kv.index().bytes()));
 }
 
 }  // namespace bellwether::scheduler

@@ -9,6 +9,7 @@
 
 #include "bellwether/v1/mesh.pb.h"
 #include "mesh/metrics.h"
+#include "scheduler/kv_mirror.h"
 #include "scheduler/replica_table.h"
 
 namespace bellwether::scheduler {
@@ -25,7 +26,7 @@ class SchedulerMetrics {
   // How a head answered the offer of a request: "placed", "refused", "silent", "unreachable".
   void count_offer(const std::string& answer);
   void count_ignored_state(const std::string& reason);
-  void update(const ReplicaTable& replicas);
+  void update(const ReplicaTable& replicas, const KvMirror& kv);
 
  private:
   prometheus::Family<prometheus::Counter>& requests_;
@@ -34,6 +35,8 @@ class SchedulerMetrics {
   prometheus::Family<prometheus::Gauge>& replicas_;
   prometheus::Histogram& placement_seconds_;
   prometheus::Gauge& reservations_;
+  prometheus::Gauge& kv_blocks_;
+  prometheus::Gauge& kv_bytes_;
   std::set<std::string> models_;                                             // that have been labels
   std::map<std::pair<std::string, std::string>, prometheus::Gauge*> shown_;  // in replicas_, by model and phase
 };

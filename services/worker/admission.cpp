@@ -1,13 +1,13 @@
 #include "worker/admission.h"
 
 #include <fmt/format.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
-#include <array>
 #include <bitset>
 #include <limits>
 #include <string_view>
+
+#include "mesh/cache_salt.h"
 
 namespace bellwether::worker {
 namespace {
@@ -171,7 +171,7 @@ std::vector<engine::SequenceRequest> sequences_of(const v1::GenerateRequest& req
                                  .stop_ids = to_engine(request.stop_ids()),
                                  .priority = request.priority(),
                                  .min_tokens = request.min_tokens(),
-                                 .cache_salt = cache_salt_of(request.cache_salt())};
+                                 .cache_salt = mesh::cache_salt_of(request.cache_salt())};
   if (request.ignore_eos()) {
     std::erase_if(common.stop_ids, [&](int32_t stop) {
       return std::find(facts.eos_ids.begin(), facts.eos_ids.end(), stop) != facts.eos_ids.end();
@@ -186,15 +186,6 @@ std::vector<engine::SequenceRequest> sequences_of(const v1::GenerateRequest& req
   }
   if (request.has_prompt_logprobs()) sequences[0].prompt_logprobs = static_cast<int32_t>(request.prompt_logprobs());
   return sequences;
-}
-
-uint64_t cache_salt_of(const std::string& salt) {
-  if (salt.empty()) return 0;
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(salt.data()), salt.size(), digest.data());
-  uint64_t hash = 0;
-  for (int i = 0; i < 8; ++i) hash = hash << 8 | digest[i];
-  return hash;
 }
 
 }  // namespace bellwether::worker

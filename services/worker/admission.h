@@ -42,7 +42,4 @@ struct AdmissionFacts {
 [[nodiscard]] std::vector<engine::SequenceRequest> sequences_of(const v1::GenerateRequest& request,
                                                                 engine::SequenceId first_id, const ModelFacts& facts);
 
-// What keeps tenants' cached blocks apart: 64 bits of the salt's SHA-256; 0 for the empty salt.
-[[nodiscard]] uint64_t cache_salt_of(const std::string& salt);
-
 }  // namespace bellwether::worker

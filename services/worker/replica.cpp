@@ -415,6 +415,7 @@ void Replica::tell_schedulers(v1::Dispatch::Kind kind, const LiveRequest& reques
 
 void Replica::set_phase(v1::ReplicaPhase phase) {
   condition_.phase = phase;
+  condition_.ready_unix_ms = phase == v1::REPLICA_PHASE_READY ? mesh::unix_ms_now() : 0;
   announcements_.changed_phase();
   announce();
 }

@@ -19,6 +19,7 @@ v1::ReplicaState make_state(const Identity& identity, const Condition& condition
   state.set_failure(condition.failure);
   state.set_version(BELLWETHER_VERSION);
   state.set_started_unix_ms(identity.started_unix_ms);
+  state.set_ready_unix_ms(condition.ready_unix_ms);
   v1::RankHealth& head = *state.add_ranks();
   head.set_rank(0);
   head.set_host(identity.host);

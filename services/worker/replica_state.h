@@ -26,6 +26,7 @@ struct Identity {
 // How it is; changes all the time.
 struct Condition {
   v1::ReplicaPhase phase = v1::REPLICA_PHASE_LOADING;
+  uint64_t ready_unix_ms = 0;  // since when it takes work; 0 = it does not
   double loading_progress = 0;
   std::string failure = {};
   std::string card_digest = {};

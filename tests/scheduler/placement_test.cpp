@@ -17,6 +17,18 @@ std::vector<ReplicaView> even_heads(size_t count) {
   return heads;
 }
 
+std::optional<size_t> choose(Strategy strategy, const std::vector<ReplicaView>& heads, TieOrder order = {},
+                             const std::vector<std::string>& excluded = {}, PlacementRequest request = {}) {
+  const std::vector<size_t> eligible = eligible_heads(heads, excluded);
+  if (eligible.empty()) return std::nullopt;
+  return strategy({.heads = heads, .eligible = eligible, .request = request, .order = order});
+}
+
+std::optional<size_t> least_request(const std::vector<ReplicaView>& heads, TieOrder order,
+                                    const std::vector<std::string>& excluded = {}) {
+  return choose(place_least_request, heads, order, excluded);
+}
+
 TEST(LeastRequest, TakesTheFewestRequests) {
   auto heads = even_heads(3);
   heads[0].requests = 2;

@@ -1,5 +1,7 @@
 #include "worker/admission.h"
 
+#include "mesh/cache_salt.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -234,9 +236,9 @@ TEST(Admission, MakesASequenceOfEachChoice) {
 }
 
 TEST(Admission, SaltsBecomeNumbersThatDoNotMeet) {
-  EXPECT_EQ(cache_salt_of(""), 0u);
-  EXPECT_EQ(cache_salt_of("abc"), 0xba7816bf8f01cfeau);  // the first test vector of FIPS 180-2
-  EXPECT_NE(cache_salt_of("tenant-1"), cache_salt_of("tenant-2"));
+  EXPECT_EQ(mesh::cache_salt_of(""), 0u);
+  EXPECT_EQ(mesh::cache_salt_of("abc"), 0xba7816bf8f01cfeau);  // the first test vector of FIPS 180-2
+  EXPECT_NE(mesh::cache_salt_of("tenant-1"), mesh::cache_salt_of("tenant-2"));
   v1::GenerateRequest request = good_request();
   request.set_cache_salt("abc");
   EXPECT_EQ(sequences_of(request, 1, ready_head().limits)[0].cache_salt, 0xba7816bf8f01cfeau);
