@@ -22,12 +22,12 @@ bool contains(const std::vector<Role>& roles, Role role) {
 
 }  // namespace
 
-Children::Children(mesh::Clock clock) : clock_(std::move(clock)) {}
+Children::Children(mesh::Clock clock, const RestartLimits& limits) : clock_(std::move(clock)), limits_(limits) {}
 
 pid_t Children::start(PlannedProcess planned) {
   mesh::ChildProcess process(planned.command);
   const pid_t pid = process.pid();
-  children_.push_back({std::move(planned), std::move(process), clock_(), std::nullopt, {}});
+  children_.push_back({std::move(planned), std::move(process), clock_(), std::nullopt, RestartPolicy(limits_)});
   return pid;
 }
 

@@ -22,7 +22,7 @@ struct ChildEnd {
 // Children are started from the thread that calls: see mesh::ChildProcess. Not thread-safe.
 class Children {
  public:
-  explicit Children(mesh::Clock clock);
+  Children(mesh::Clock clock, const RestartLimits& limits);
 
   // Throws mesh::Error{kUnavailable} when the program cannot be executed. Returns the pid.
   pid_t start(PlannedProcess planned);
@@ -56,6 +56,7 @@ class Children {
   };
 
   mesh::Clock clock_;
+  RestartLimits limits_;
   std::vector<Child> children_;
 };
 

@@ -41,7 +41,7 @@ MeshRunner::MeshRunner(asio::io_context& io, PlanOptions options, std::string na
       printer_(printer),
       started_unix_ms_(mesh::unix_ms_now()),
       model_name_(model_name(options_)),
-      children_(&mesh::steady_now),
+      children_(&mesh::steady_now, options_.restarts),
       wake_timer_(io) {}
 
 asio::awaitable<int> MeshRunner::run() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/up/programs.h"
+#include "cli/up/restart.h"
 #include "mesh/process.h"
 
 namespace bellwether::cli {
@@ -39,6 +40,7 @@ struct PlanOptions {
   std::string log_level = "info";
   int64_t shutdown_grace_ms = 30000;
   std::string log_folder;
+  RestartLimits restarts = {};
 };
 
 // What clients call the model: the name of its folder.

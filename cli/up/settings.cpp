@@ -39,6 +39,16 @@ void UpSettings::declare(mesh::Settings& declared) {
                             "$TMPDIR or /tmp"});
   declared.add("nats-port", &nats_port,
                {.sentence = "Port of the nats-server that is started; 0 = a free one", .min = 0, .max = 65535});
+  declared.add("restarts-max", &restarts_max,
+               {.sentence = "Times in a row that a process that died is started again; it has recovered when it lives "
+                            "for a minute",
+                .min = 0,
+                .max = 1e9});
+  declared.add("restart-wait-ms-max", &restart_wait_ms_max,
+               {.sentence = "Longest wait before a process is started again; it doubles from 200 ms",
+                .unit = "ms",
+                .min = 200,
+                .max = 3600000});
   declared.add("nats-url", &common.nats_url,
                {.sentence = "Uses the NATS server there and starts none", .shared = true});
   declared.add("nats-credentials-file", &common.nats_credentials_file,

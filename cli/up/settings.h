@@ -20,6 +20,8 @@ struct UpSettings {
   int64_t threads = 0;        // of each rank; 0 = the CPUs shared among them
   std::string log_folder;     // empty = a fresh one
   int64_t nats_port = 0;      // 0 = a free one
+  int64_t restarts_max = 8;   // of one process in a row
+  int64_t restart_wait_ms_max = 10000;
   std::string api_keys_file;  // empty = no keys
   bool allow_anonymous = false;
   mesh::ServiceSettings common;  // nats_url empty: a nats-server of our own; http_address: the gateway's

@@ -66,6 +66,8 @@ PlanOptions plan_options(const UpSettings& settings, const std::vector<std::stri
   options.config_file = config_file(arguments);
   options.log_level = settings.common.log_level;
   options.shutdown_grace_ms = settings.common.shutdown_grace_ms;
+  options.restarts = {.wait_max = std::chrono::milliseconds(settings.restart_wait_ms_max),
+                      .restarts_max = settings.restarts_max};
   return options;
 }
 

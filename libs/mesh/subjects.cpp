@@ -34,6 +34,12 @@ std::string replica_work(std::string_view replica) {
 std::string replica_cancel(std::string_view replica) {
   return "bw.v1.replica." + token(replica) + ".cancel";
 }
+std::string replica_resend(std::string_view replica) {
+  return "bw.v1.replica." + token(replica) + ".resend";
+}
+std::string replica_drain(std::string_view replica) {
+  return "bw.v1.replica." + token(replica) + ".drain";
+}
 std::string replica_kv_dump(std::string_view replica) {
   return "bw.v1.replica." + token(replica) + ".kv";
 }

@@ -13,6 +13,8 @@ namespace bellwether::mesh::subjects {
 [[nodiscard]] std::string request(std::string_view model);            // GenerateRequest -> GenerateReply
 [[nodiscard]] std::string replica_work(std::string_view replica);     // GenerateRequest -> GenerateReply
 [[nodiscard]] std::string replica_cancel(std::string_view replica);   // CancelRequest
+[[nodiscard]] std::string replica_resend(std::string_view replica);   // ResendRequest
+[[nodiscard]] std::string replica_drain(std::string_view replica);    // DrainRequest -> DrainReply
 [[nodiscard]] std::string replica_kv_dump(std::string_view replica);    // KvDumpRequest -> KvDumpChunk
 [[nodiscard]] std::string replica_kv_events(std::string_view replica);  // KvEvents
 [[nodiscard]] std::string replica_state(std::string_view replica);    // ReplicaState

@@ -10,6 +10,9 @@
 
 namespace bellwether::gateway {
 
+// What a client is told at least, where retrying may help.
+inline constexpr std::chrono::milliseconds kRetryAfterMin{1000};
+
 struct Failure {
   unsigned status = 500;
   std::string reason;      // one of a few words, for metrics and logs: "bad_request", "no_replica", "replica_gone", ...

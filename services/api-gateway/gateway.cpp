@@ -5,6 +5,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "api-gateway/submission.h"
 #include "mesh/ids.h"
 #include "mesh/log.h"
 #include "mesh/subjects.h"
@@ -35,17 +36,20 @@ Gateway::Gateway(mesh::Service& service, GatewaySettings settings)
                service.bus(),
                streams_,
                directory_,
+               metrics_,
                {.placement_time_max = milliseconds(settings_.placement_ms_max),
                 .first_token_time_max = milliseconds(settings_.first_token_ms_max),
                 .token_gap_time_max = milliseconds(settings_.token_gap_ms_max),
-                .lost_tokens_time_max = milliseconds(settings_.lost_tokens_ms_max)}},
+                .lost_tokens_time_max = milliseconds(settings_.lost_tokens_ms_max),
+                .recovery_time_max = milliseconds(settings_.recovery_ms_max),
+                .recoveries_max = settings_.recoveries_max}},
       gatekeeper_(service.io().get_executor(), service.bus(), settings_.access, gateway_id_, service.http_address()),
       api_(context_, cards_, gatekeeper_, metrics_, settings_, gateway_id_),
       sweep_timer_(service.io()) {
   api_.add_routes(service.http());
   tokens_ = service.bus().subscribe<v1::TokenBatch>(
       mesh::subjects::gateway_tokens(gateway_id_),
-      [this](const v1::TokenBatch& batch, const mesh::BusMessage&) { streams_.deliver(batch); });
+      [this](const v1::TokenBatch& batch, const mesh::BusMessage&) { deliver(batch); });
   states_ = service.bus().subscribe<v1::ReplicaState>(
       mesh::subjects::kAllReplicaStates,
       [this](const v1::ReplicaState& state, const mesh::BusMessage&) { observe(state); });
@@ -53,8 +57,14 @@ Gateway::Gateway(mesh::Service& service, GatewaySettings settings)
   service.set_ready(true);
 }
 
+void Gateway::deliver(const v1::TokenBatch& batch) {
+  for (const v1::TokenEvent* event : streams_.deliver(batch)) {
+    publish_cancel(service_.bus(), batch.replica_id(), event->request_id(), event->attempt());
+  }
+}
+
 void Gateway::observe(const v1::ReplicaState& state) {
-  end_streams_of(directory_.observe(state));
+  lose_streams_of(directory_.observe(state));
   if (state.phase() != v1::REPLICA_PHASE_READY || state.card_digest().empty()) return;
   if (digests_seen_.size() >= kDigestsSeenMax || !digests_seen_.insert(state.card_digest()).second) return;
   // Now rather than at the model's first request, which would wait for it.
@@ -69,10 +79,10 @@ asio::awaitable<void> Gateway::fetch_card(std::string model, std::string digest)
   }
 }
 
-void Gateway::end_streams_of(const std::vector<GoneHead>& gone) {
+void Gateway::lose_streams_of(const std::vector<GoneHead>& gone) {
   for (const GoneHead& head : gone) {
     mesh::log::info("head gone", {{"replica_id", head.head.replica_id}, {"epoch", head.head.epoch}, {"why", head.why}});
-    streams_.interrupt_all_on(head.head, replica_gone(head.why));
+    streams_.lose_all_on(head.head, replica_gone(head.why));
   }
 }
 
@@ -82,7 +92,7 @@ void Gateway::sweep() {
   if (now < excused_until_) {
     directory_.excuse_silence();
   } else {
-    end_streams_of(directory_.sweep());
+    lose_streams_of(directory_.sweep());
   }
 }
 
@@ -98,7 +108,7 @@ asio::awaitable<void> Gateway::sweep_until_stopped() {
 asio::awaitable<bool> Gateway::all_streams_ended(mesh::TimePoint deadline) {
   constexpr milliseconds kPollInterval{10};
   asio::steady_timer timer(service_.io());
-  while (streams_.size() > 0 && mesh::steady_now() < deadline) {
+  while (streams_.size() + context_.submissions > 0 && mesh::steady_now() < deadline) {
     timer.expires_after(kPollInterval);
     co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
   }

@@ -31,7 +31,8 @@ class Gateway : public mesh::Component {
  private:
   void observe(const v1::ReplicaState& state);
   void sweep();
-  void end_streams_of(const std::vector<GoneHead>& gone);
+  void deliver(const v1::TokenBatch& batch);
+  void lose_streams_of(const std::vector<GoneHead>& gone);
   boost::asio::awaitable<void> fetch_card(std::string model, std::string digest);
   boost::asio::awaitable<void> sweep_until_stopped();
   boost::asio::awaitable<bool> all_streams_ended(mesh::TimePoint deadline);

@@ -30,6 +30,8 @@ GatewayMetrics::GatewayMetrics(prometheus::Registry& registry)
           counter(registry, "bellwether_gateway_rejections_total", "Requests answered with an error before any token")),
       interruptions_(counter(registry, "bellwether_gateway_interruptions_total",
                              "Requests that failed after a replica had taken them")),
+      recoveries_(counter(registry, "bellwether_gateway_recoveries_total",
+                          "Times that a request went on elsewhere, because its replica was lost")),
       time_to_first_token_(histogram(registry, "bellwether_gateway_time_to_first_token_seconds",
                                      "From a request's arrival to its first token")),
       time_between_tokens_(histogram(registry, "bellwether_gateway_time_between_tokens_seconds",
@@ -69,6 +71,10 @@ void GatewayMetrics::count_rejection(const std::string& reason) {
 
 void GatewayMetrics::count_interruption(const std::string& reason) {
   interruptions_.Add({{"reason", reason}}).Increment();
+}
+
+void GatewayMetrics::count_recovery(const std::string& reason) {
+  recoveries_.Add({{"reason", reason}}).Increment();
 }
 
 void GatewayMetrics::count_client_gone() {

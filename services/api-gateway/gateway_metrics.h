@@ -29,6 +29,7 @@ class GatewayMetrics {
   void count_request(std::string_view endpoint, const std::string& model, unsigned status);
   void count_rejection(const std::string& reason);     // answered with an error instead of tokens
   void count_interruption(const std::string& reason);  // failed after tokens were promised
+  void count_recovery(const std::string& reason);      // carried on after its head was lost
   void count_client_gone();
   prometheus::Gauge& streams_in_flight() { return streams_in_flight_; }
 
@@ -36,6 +37,7 @@ class GatewayMetrics {
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Counter>& rejections_;
   prometheus::Family<prometheus::Counter>& interruptions_;
+  prometheus::Family<prometheus::Counter>& recoveries_;
   prometheus::Family<prometheus::Histogram>& time_to_first_token_;
   prometheus::Family<prometheus::Histogram>& time_between_tokens_;
   prometheus::Family<prometheus::Histogram>& request_time_;

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 
-#include "mesh/error.h"
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+
+#include "api-gateway/submission.h"
 #include "mesh/http_server.h"
 #include "mesh/log.h"
 #include "mesh/subjects.h"
@@ -12,36 +15,21 @@
 namespace bellwether::gateway {
 
 namespace asio = boost::asio;
-using mesh::Error;
-using mesh::ErrorCode;
+using std::chrono::milliseconds;
 
 namespace {
 
-constexpr std::chrono::milliseconds kRetryAfterMin{1000};
-
-Failure placement_failure(const Error& error) {
-  switch (error.code()) {
-    case ErrorCode::kUnavailable:
-      return {503, "no_scheduler", "no scheduler is reachable at the moment", "", kRetryAfterMin};
-    case ErrorCode::kDeadlineExceeded:
-      return {503, "no_scheduler", "no scheduler answered in time", "", kRetryAfterMin};
-    default:
-      return failure_of(error);
-  }
-}
+constexpr milliseconds kAskAgainForGap{200};  // a head that has the tokens answers within a few
+// So long without tokens, the last ones may be what is missing, or the head may have forgotten the request.
+constexpr milliseconds kAskAgainInSilence{1000};
+constexpr size_t kLostReplicasMax = 8;
 
 }  // namespace
-
-Failure replica_gone(const std::string& why) {
-  return {503, "replica_gone", fmt::format("the replica that served this request is gone: {}", why), "",
-          kRetryAfterMin};
-}
 
 Generation::Generation(GenerationContext& context, v1::GenerateRequest request, std::shared_ptr<Wakeup> wakeup)
     : context_(context),
       request_(std::move(request)),
-      inbox_(std::make_shared<TokenInbox>(std::move(wakeup), request_.attempt(), request_.choices().size(),
-                                          request_.sampling().logprobs())),
+      inbox_(std::make_shared<TokenInbox>(std::move(wakeup), request_.choices().size(), request_.sampling().logprobs())),
       finished_(request_.choices().size(), false),
       unfinished_(finished_.size()),
       has_prompt_logprobs_(!request_.has_prompt_logprobs()) {
@@ -51,6 +39,7 @@ Generation::Generation(GenerationContext& context, v1::GenerateRequest request, 
 Generation::~Generation() {
   context_.streams.remove(request_.request_id());
   cancel();
+  inbox_->leave();
 }
 
 asio::awaitable<void> Generation::place() {
@@ -59,47 +48,13 @@ asio::awaitable<void> Generation::place() {
         {400, "prompt_too_long",
          fmt::format("the prompt's {} tokens are more than the mesh can carry", request_.prompt_ids_size())});
   }
-  std::optional<Failure> failure;
-  v1::GenerateReply reply;
-  try {
-    reply = co_await context_.bus.request<v1::GenerateReply>(mesh::subjects::request(request_.model()), request_,
-                                                             context_.limits.placement_time_max);
-  } catch (const Error& error) {
-    // A head may have taken the request although its answer did not come back.
-    cancel_everywhere();
-    failure = placement_failure(error);
-  }
-  if (failure) {
-    unfinished_ = 0;
-    throw RequestFailed(std::move(*failure));
-  }
-  switch (reply.outcome_case()) {
-    case v1::GenerateReply::kPlaced:
-      accept(reply.placed());
-      break;
-    case v1::GenerateReply::kRefused:
-      refuse(reply.refused());
-    case v1::GenerateReply::kQueued:
-    case v1::GenerateReply::OUTCOME_NOT_SET:
-      cancel_everywhere();
-      throw RequestFailed({500, "internal", "the scheduler gave an answer that this gateway does not understand"});
-  }
+  co_await submit(context_, inbox_, request_,
+                  {.deadline = mesh::steady_now() + context_.limits.placement_time_max});
   if (inbox_->client_gone()) throw mesh::ClientGone{};
-}
-
-void Generation::accept(const v1::Placed& placed) {
-  const Head head{placed.replica_id(), placed.epoch()};
-  advanced_ = mesh::steady_now();
-  inbox_->place(head);
-  if (!context_.directory.expect(head)) inbox_->interrupt(replica_gone("it left as the request came"));
-}
-
-void Generation::refuse(const v1::Refused& refused) const {
-  const std::string message = refused.message().empty() ? "no replica can take this request now" : refused.message();
-  if (refused.code() == v1::REFUSAL_CODE_INVALID) throw RequestFailed({400, "refused_invalid", message});
-  const std::chrono::milliseconds retry_after(refused.retry_after_ms());
-  throw RequestFailed({503, refused.code() == v1::REFUSAL_CODE_OVERLOADED ? "overloaded" : "no_replica", message, "",
-                       std::max(retry_after, kRetryAfterMin)});
+  if (inbox_->failure()) {
+    Failure failure = *inbox_->failure();
+    throw RequestFailed(std::move(failure));
+  }
 }
 
 std::optional<TokenPiece> Generation::poll() {
@@ -111,12 +66,9 @@ std::optional<TokenPiece> Generation::poll() {
     throw RequestFailed(std::move(failure));
   }
   const mesh::TimePoint now = mesh::steady_now();
-  if (!has_gap()) {
-    gap_seen_.reset();
-  } else if (!gap_seen_) {
-    gap_seen_ = now;
-  }
-  if (now >= deadline()) fail_overdue(now);
+  if (inbox_->head()) heal(now);
+  if (inbox_->lost()) carry_on();
+  if (inbox_->head() && now >= token_deadline()) fail_overdue();
   return std::nullopt;
 }
 
@@ -132,11 +84,12 @@ std::optional<uint32_t> Generation::choice_with_tokens() const {
   return std::nullopt;
 }
 
-bool Generation::has_gap() const {
+const TokenOrder* Generation::order_with_gap() const {
+  const auto& orders = inbox_->orders();
   for (size_t i = 0; i < finished_.size(); ++i) {
-    if (!finished_[i] && inbox_->orders()[i].has_gap()) return true;
+    if (!finished_[i] && orders[i].has_gap()) return &orders[i];
   }
-  return false;
+  return nullptr;
 }
 
 TokenPiece Generation::take(uint32_t choice) {
@@ -144,9 +97,8 @@ TokenPiece Generation::take(uint32_t choice) {
   has_prompt_logprobs_ = true;
   TokenPiece piece = inbox_->orders()[choice].take();
   piece.choice = choice;
-  advanced_ = mesh::steady_now();
+  tokens_last_ = mesh::steady_now();
   has_tokens_ = true;
-  gap_seen_.reset();
   if (piece.finished()) {
     finished_[choice] = true;
     --unfinished_;
@@ -154,28 +106,104 @@ TokenPiece Generation::take(uint32_t choice) {
   if (piece.finish_reason == v1::FINISH_REASON_ERROR) {
     throw RequestFailed({500, "replica_error", piece.error.empty() ? "the replica could not go on" : piece.error});
   }
-  if (piece.finish_reason == v1::FINISH_REASON_CANCELLED) {
-    throw RequestFailed(
-        {503, "replica_cancelled", "the replica stopped this request before its end", "", kRetryAfterMin});
-  }
   return piece;
 }
 
-mesh::TimePoint Generation::deadline() const {
-  const auto& limits = context_.limits;
-  mesh::TimePoint deadline = advanced_ + (has_tokens_ ? limits.token_gap_time_max : limits.first_token_time_max);
-  if (gap_seen_) deadline = std::min(deadline, *gap_seen_ + limits.lost_tokens_time_max);
-  return deadline;
+// Has the head send what was lost on its way; a head that cannot is as good as lost.
+void Generation::heal(mesh::TimePoint now) {
+  const TokenOrder* gap = order_with_gap();
+  if (gap == nullptr) {
+    gap_seen_.reset();
+    if (now - std::max(advanced(), asked_again_) >= kAskAgainInSilence) ask_again(now);
+    return;
+  }
+  if (!gap_seen_) gap_seen_ = now;
+  if (now >= *gap_seen_ + context_.limits.lost_tokens_time_max) {
+    inbox_->lose({500, "tokens_lost", fmt::format("tokens from number {} on were lost on their way", gap->next_index())});
+  } else if (now - asked_again_ >= kAskAgainForGap) {
+    ask_again(now);
+  }
 }
 
-void Generation::fail_overdue(mesh::TimePoint now) {
-  const auto& limits = context_.limits;
-  if (gap_seen_ && now >= *gap_seen_ + limits.lost_tokens_time_max) {
-    const auto& orders = inbox_->orders();
-    const auto lossy = std::find_if(orders.begin(), orders.end(), [](const auto& order) { return order.has_gap(); });
-    throw RequestFailed(
-        {500, "tokens_lost", fmt::format("tokens from number {} on were lost on their way", lossy->next_index())});
+void Generation::ask_again(mesh::TimePoint now) {
+  asked_again_ = now;
+  v1::ResendRequest request;
+  request.set_request_id(request_.request_id());
+  request.set_attempt(inbox_->attempt());
+  request.set_gateway_id(request_.gateway_id());
+  for (uint32_t choice = 0; choice < finished_.size(); ++choice) {
+    if (finished_[choice]) continue;
+    v1::ResendRequest::From& from = *request.add_from();
+    from.set_choice(choice);
+    from.set_next_index(inbox_->orders()[choice].next_index());
   }
+  try {
+    context_.bus.publish(mesh::subjects::replica_resend(inbox_->head()->replica_id), request);
+  } catch (const std::exception& error) {
+    mesh::log::warning("resend not asked for", {{"request_id", request_.request_id()}, {"error", error.what()}});
+  }
+}
+
+// The head is lost: the rest of the request goes to another one, in the background.
+void Generation::carry_on() {
+  const Failure lost = *inbox_->lost();
+  const std::string replica_id = inbox_->head() ? inbox_->head()->replica_id : "";
+  cancel_on_head();  // it may only be out of reach
+  if (recoveries_ >= context_.limits.recoveries_max) throw RequestFailed(lost);
+  ++recoveries_;
+  if (std::find(lost_replicas_.begin(), lost_replicas_.end(), replica_id) == lost_replicas_.end()) {
+    if (lost_replicas_.size() == kLostReplicasMax) lost_replicas_.erase(lost_replicas_.begin());
+    lost_replicas_.push_back(replica_id);
+  }
+  context_.metrics.count_recovery(lost.reason);
+  mesh::log::info("carried on elsewhere", {{"request_id", request_.request_id()},
+                                           {"attempt", inbox_->attempt()},
+                                           {"replica_id", replica_id},
+                                           {"reason", lost.reason},
+                                           {"why", lost.message}});
+  v1::GenerateRequest request = remainder();
+  inbox_->begin_attempt(inbox_->attempt());  // on no head, until the submission says on which
+  gap_seen_.reset();
+  asio::co_spawn(context_.executor,
+                 submit(context_, inbox_, std::move(request),
+                        {.deadline = mesh::steady_now() + context_.limits.recovery_time_max, .waits_for_room = true}),
+                 asio::detached);
+}
+
+// What is left to generate: the choices that have not finished, each after the tokens that have come.
+v1::GenerateRequest Generation::remainder() const {
+  v1::GenerateRequest request = request_;
+  request.clear_choices();
+  for (uint32_t i = 0; i < finished_.size(); ++i) {
+    if (finished_[i]) continue;
+    v1::Choice& choice = *request.add_choices();
+    choice = request_.choices(static_cast<int>(i));
+    const std::vector<uint32_t>& ids = inbox_->orders()[i].ids();
+    choice.mutable_output_ids()->Assign(ids.begin(), ids.end());
+  }
+  const auto prompt_tokens = static_cast<uint32_t>(request_.prompt_ids_size());
+  if (inbox_->orders()[0].next_prompt_index() >= prompt_tokens) request.clear_prompt_logprobs();
+  for (const std::string& replica_id : lost_replicas_) request.add_avoid_replicas(replica_id);
+  return request;
+}
+
+mesh::TimePoint Generation::advanced() const {
+  return std::max(tokens_last_, inbox_->placed_at());
+}
+
+mesh::TimePoint Generation::token_deadline() const {
+  const auto& limits = context_.limits;
+  return advanced() + (has_tokens_ ? limits.token_gap_time_max : limits.first_token_time_max);
+}
+
+mesh::TimePoint Generation::deadline() const {
+  if (!inbox_->head()) return mesh::TimePoint::max();  // the submission has limits of its own
+  if (!gap_seen_) return std::min(token_deadline(), std::max(advanced(), asked_again_) + kAskAgainInSilence);
+  return std::min(*gap_seen_ + context_.limits.lost_tokens_time_max, asked_again_ + kAskAgainForGap);
+}
+
+void Generation::fail_overdue() const {
+  const auto& limits = context_.limits;
   if (has_tokens_) {
     throw RequestFailed({504, "token_gap", fmt::format("no token came for {} ms", limits.token_gap_time_max.count())});
   }
@@ -186,33 +214,22 @@ void Generation::fail_overdue(mesh::TimePoint now) {
 
 void Generation::finish(uint32_t choice) {
   if (finished_[choice]) return;
-  if (unfinished_ == 1) return cancel();
   finished_[choice] = true;
   --unfinished_;
-  publish_cancel(inbox_->head()->replica_id, choice);
+  inbox_->orders()[choice].close();
+  cancel_on_head(unfinished_ == 0 ? std::optional<uint32_t>() : choice);
 }
 
 void Generation::cancel() {
-  if (unfinished_ == 0 || !inbox_->head()) return;
+  if (unfinished_ == 0) return;
   unfinished_ = 0;
-  publish_cancel(inbox_->head()->replica_id);
+  cancel_on_head();
 }
 
-void Generation::cancel_everywhere() {
-  for (const Head& head : context_.directory.heads_of(request_.model())) publish_cancel(head.replica_id);
-}
-
-void Generation::publish_cancel(const std::string& replica_id, std::optional<uint32_t> choice) noexcept {
-  try {
-    v1::CancelRequest cancel;
-    cancel.set_request_id(request_.request_id());
-    cancel.set_attempt(request_.attempt());
-    if (choice) cancel.add_choices(*choice);
-    context_.bus.publish(mesh::subjects::replica_cancel(replica_id), cancel);
-  } catch (const std::exception& error) {
-    mesh::log::warning("cancel not sent",
-                       {{"request_id", request_.request_id()}, {"replica_id", replica_id}, {"error", error.what()}});
-  }
+// A submission that is under way sees to it itself.
+void Generation::cancel_on_head(std::optional<uint32_t> choice) {
+  if (!inbox_->head()) return;
+  publish_cancel(context_.bus, inbox_->head()->replica_id, request_.request_id(), inbox_->attempt(), choice);
 }
 
 }  // namespace bellwether::gateway

@@ -44,8 +44,11 @@ void GatewaySettings::declare(mesh::Settings& settings) {
   add("placement-ms-max", &placement_ms_max, "Longest wait for a scheduler to place a request", "ms", 1, kDayMs);
   add("first-token-ms-max", &first_token_ms_max, "Longest wait for a request's first token", "ms", 1, kDayMs);
   add("token-gap-ms-max", &token_gap_ms_max, "Longest wait between two tokens", "ms", 1, kDayMs);
-  add("lost-tokens-ms-max", &lost_tokens_ms_max, "Longest wait for tokens that later ones have overtaken", "ms", 1,
-      kDayMs);
+  add("lost-tokens-ms-max", &lost_tokens_ms_max,
+      "Longest wait for a head to send lost tokens again, before another one takes over", "ms", 1, kDayMs);
+  add("recovery-ms-max", &recovery_ms_max, "Longest wait for another head to take over a request whose head is lost",
+      "ms", 1, kDayMs);
+  add("recoveries-max", &recoveries_max, "Times that other heads take over one request", "", 0, 1000);
   declare_access(settings, access);
   add("keep-alive-ms", &keep_alive_ms, "Time without a token after which a stream carries a comment", "ms", 10, kDayMs);
 }

@@ -30,6 +30,8 @@ struct GatewaySettings {
   int64_t first_token_ms_max = 300000;
   int64_t token_gap_ms_max = 60000;
   int64_t lost_tokens_ms_max = 1000;
+  int64_t recovery_ms_max = 30000;
+  int64_t recoveries_max = 8;
   int64_t keep_alive_ms = 10000;
 
   AccessSettings access;

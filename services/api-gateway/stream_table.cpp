@@ -10,16 +10,19 @@ void StreamTable::remove(const std::string& request_id) {
   streams_.erase(request_id);
 }
 
-void StreamTable::deliver(const v1::TokenBatch& batch) {
+std::vector<const v1::TokenEvent*> StreamTable::deliver(const v1::TokenBatch& batch) {
+  std::vector<const v1::TokenEvent*> unwanted;
   for (const v1::TokenEvent& event : batch.events()) {
     const auto found = streams_.find(event.request_id());
-    if (found != streams_.end()) found->second->deliver(batch.replica_id(), batch.epoch(), event);
+    const bool wanted = found != streams_.end() && found->second->deliver(batch.replica_id(), batch.epoch(), event);
+    if (!wanted && event.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) unwanted.push_back(&event);
   }
+  return unwanted;
 }
 
-void StreamTable::interrupt_all_on(const Head& head, const Failure& failure) {
+void StreamTable::lose_all_on(const Head& head, const Failure& why) {
   for (const auto& [id, inbox] : streams_) {
-    if (inbox->head() == head) inbox->interrupt(failure);
+    if (inbox->head() == head) inbox->lose(why);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "api-gateway/token_inbox.h"
 #include "bellwether/v1/generate.pb.h"
@@ -17,10 +18,11 @@ class StreamTable {
   void add(const std::string& request_id, std::shared_ptr<TokenInbox> inbox);
   void remove(const std::string& request_id);
 
-  // Events of requests that are not here any more are dropped.
-  void deliver(const v1::TokenBatch& batch);
+  // Events that nobody waits for are dropped. Those that another one will follow are returned: the head works for
+  // nobody, and does not know it.
+  std::vector<const v1::TokenEvent*> deliver(const v1::TokenBatch& batch);
 
-  void interrupt_all_on(const Head& head, const Failure& failure);
+  void lose_all_on(const Head& head, const Failure& why);
   void interrupt_all(const Failure& failure);
 
   [[nodiscard]] size_t size() const { return streams_.size(); }

@@ -9,26 +9,53 @@ namespace bellwether::gateway {
 
 namespace asio = boost::asio;
 
-void TokenInbox::deliver(const std::string& replica_id, uint64_t epoch, const v1::TokenEvent& event) {
-  if (event.attempt() != attempt_) return;
+void TokenInbox::begin_attempt(uint32_t attempt) {
+  attempt_ = attempt;
+  head_.reset();
+  early_.clear();
+  lost_.reset();
+  for (TokenOrder& order : orders_) order.start_attempt();
+}
+
+bool TokenInbox::deliver(const std::string& replica_id, uint64_t epoch, const v1::TokenEvent& event) {
+  if (event.attempt() != attempt_) return event.attempt() > attempt_;
   if (!head_) {
     if (early_.size() < kEarlyMax) early_.push_back({{replica_id, epoch}, event});
-    return;
+    return true;
   }
-  if (head_->replica_id != replica_id || head_->epoch != epoch) return;
+  if (head_->replica_id != replica_id) return false;
+  if (head_->epoch != epoch) return true;  // what it had in another epoch is lost
   push(event);
   wakeup_->notify();
+  return true;
 }
 
 void TokenInbox::push(const v1::TokenEvent& event) {
-  if (event.choice() < orders_.size()) orders_[event.choice()].push(event);
+  if (event.choice() >= orders_.size()) return;
+  TokenOrder& order = orders_[event.choice()];
+  switch (event.finish_reason()) {
+    case v1::FINISH_REASON_LOST:
+      if (!order.finished()) lose({503, "replica_lost", event.error(), "", kRetryAfterMin});
+      return;
+    case v1::FINISH_REASON_CANCELLED:
+      if (!order.finished()) lose({503, "replica_cancelled", "the replica stopped this request", "", kRetryAfterMin});
+      return;
+    default:
+      order.push(event);
+  }
 }
 
 void TokenInbox::place(const Head& head) {
   head_ = head;
+  placed_at_ = mesh::steady_now();
   for (const Early& early : std::exchange(early_, {})) {
     if (early.head == head) push(early.event);
   }
+  wakeup_->notify();
+}
+
+void TokenInbox::lose(Failure why) {
+  if (!lost_) lost_ = std::move(why);
   wakeup_->notify();
 }
 

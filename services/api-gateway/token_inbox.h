@@ -1,4 +1,4 @@
-// Where the tokens of one attempt of one request arrive, and where its coroutine waits for them.
+// Where the tokens of one request arrive, and where its coroutine waits for them.
 #pragma once
 
 #include <cstddef>
@@ -36,17 +36,24 @@ class Wakeup {
 class TokenInbox {
  public:
   // `wakeup` is notified of all that happens here.
-  TokenInbox(std::shared_ptr<Wakeup> wakeup, uint32_t attempt, size_t choices, bool logprobs)
-      : attempt_(attempt), orders_(choices, TokenOrder(logprobs)), wakeup_(std::move(wakeup)) {}
+  TokenInbox(std::shared_ptr<Wakeup> wakeup, size_t choices, bool logprobs)
+      : orders_(choices, TokenOrder(logprobs)), wakeup_(std::move(wakeup)) {}
 
-  // From the bus. Events of other attempts, and of other heads than the one placed on, are dropped. Tokens may
-  // overtake the answer that says where the request was placed: they wait for place().
-  void deliver(const std::string& replica_id, uint64_t epoch, const v1::TokenEvent& event);
+  // From now on events of this attempt are read, which goes on after the tokens that came before. It is on no head yet.
+  void begin_attempt(uint32_t attempt);
+  [[nodiscard]] uint32_t attempt() const { return attempt_; }
+
+  // From the bus. Tokens may overtake the answer that says where the request was placed: they wait for place(). False
+  // for an event of an older attempt, or of another head than the one placed on: that head works for nobody.
+  bool deliver(const std::string& replica_id, uint64_t epoch, const v1::TokenEvent& event);
   void place(const Head& head);
-  void interrupt(Failure failure);  // the first one counts
-  void leave();                     // the client has gone
+  void lose(Failure why);           // the head cannot go on, another may; the first reason of an attempt counts
+  void interrupt(Failure failure);  // nobody can; the first one counts
+  void leave();                     // the client has gone, or nobody reads here any more
 
   [[nodiscard]] const std::optional<Head>& head() const { return head_; }
+  [[nodiscard]] mesh::TimePoint placed_at() const { return placed_at_; }  // of the last attempt that was
+  [[nodiscard]] const std::optional<Failure>& lost() const { return lost_; }
   [[nodiscard]] const std::optional<Failure>& failure() const { return failure_; }
   [[nodiscard]] bool client_gone() const { return client_gone_; }
   [[nodiscard]] std::vector<TokenOrder>& orders() { return orders_; }  // by choice
@@ -61,10 +68,12 @@ class TokenInbox {
     v1::TokenEvent event;
   };
 
-  uint32_t attempt_;
+  uint32_t attempt_ = 0;
   std::vector<TokenOrder> orders_;
   std::optional<Head> head_;
+  mesh::TimePoint placed_at_{};
   std::vector<Early> early_;
+  std::optional<Failure> lost_;
   std::optional<Failure> failure_;
   bool client_gone_ = false;
   std::shared_ptr<Wakeup> wakeup_;

@@ -1,4 +1,5 @@
-// Token events of one choice into order: each index once, without gaps, whatever the bus doubled, lost or overtook.
+// Token events of one choice into order: each index once, without gaps, whatever the bus doubled, lost or overtook, and
+// over all attempts.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,7 @@ class TokenOrder {
  public:
   explicit TokenOrder(bool logprobs) : logprobs_(logprobs) {}
 
-  // Takes an event of the attempt that is read. One that contradicts itself (logprobs missing, say) is dropped, and so
+  // Takes an event of the attempt that is read, but none with FINISH_REASON_LOST. One that contradicts itself (logprobs missing, say) is dropped, and so
   // is one that would make more than kHeldMax wait: both then count as lost. Log-probabilities of the prompt do not
   // wait: those that overtake others are lost.
   void push(const v1::TokenEvent& event);
@@ -40,7 +41,16 @@ class TokenOrder {
   [[nodiscard]] const TokenPiece& ready() const { return ready_; }
   [[nodiscard]] TokenPiece take();                               // what is ready
   [[nodiscard]] bool has_gap() const { return !held_.empty(); }  // tokens came that earlier ones are missing for
-  [[nodiscard]] uint32_t next_index() const { return next_index_; }
+  [[nodiscard]] uint32_t next_index() const { return static_cast<uint32_t>(ids_.size()); }
+  // Of the first token of the prompt whose log-probability has not come.
+  [[nodiscard]] uint32_t next_prompt_index() const { return next_prompt_index_; }
+  [[nodiscard]] const std::vector<uint32_t>& ids() const { return ids_; }  // all that came in order, taken or not
+  [[nodiscard]] bool finished() const { return finished_; }
+
+  // Nothing more is wanted; what comes is dropped.
+  void close() { finished_ = true; }
+  // A new attempt goes on after ids().
+  void start_attempt() { held_.clear(); }
 
   static constexpr size_t kHeldMax = 1024;  // events
 
@@ -49,11 +59,11 @@ class TokenOrder {
   void append_prompt(const v1::TokenEvent& event);
 
   bool logprobs_;
-  uint32_t next_index_ = 0;         // of the first token that has not come
-  uint32_t next_prompt_index_ = 1;  // of the first token of the prompt whose log-probability has not come
+  std::vector<uint32_t> ids_;
+  uint32_t next_prompt_index_ = 1;
   bool finished_ = false;
   TokenPiece ready_;
-  std::map<uint32_t, v1::TokenEvent> held_;  // by first index, larger than next_index_
+  std::map<uint32_t, v1::TokenEvent> held_;  // by first index, larger than next_index()
 };
 
 }  // namespace bellwether::gateway

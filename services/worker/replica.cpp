@@ -63,6 +63,7 @@ Replica::Replica(mesh::Service& service, const WorkerSettings& settings)
       identity_(identity_of(service, settings_)),
       kv_journal_(identity_.replica_id),
       announcement_timer_(service.io()),
+      drain_limit_(service.shutdown_grace()),
       drained_timer_(service.io()),
       engine_(
           service.io().get_executor(),
@@ -127,7 +128,7 @@ void Replica::on_group_start(uint64_t epoch, std::vector<std::string> addresses)
 
 void Replica::on_group_broken(const std::string& reason) {
   engine_.leave(identity_.epoch);
-  end_all_with_error("the replica lost one of its ranks: " + reason);
+  lose_all("the replica lost one of its ranks: " + reason);
   if (stopped_ || condition_.phase == v1::REPLICA_PHASE_DRAINING) return;
   condition_.failure = reason;
   service_.set_ready(false);
@@ -149,6 +150,12 @@ void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
   cancels_ = bus.subscribe<v1::CancelRequest>(
       subjects::replica_cancel(identity_.replica_id),
       [this](const v1::CancelRequest& cancel, const mesh::BusMessage&) { on_cancel(cancel); });
+  resends_ = bus.subscribe<v1::ResendRequest>(
+      subjects::replica_resend(identity_.replica_id),
+      [this](const v1::ResendRequest& request, const mesh::BusMessage&) { on_resend(request); });
+  drains_ = bus.subscribe<v1::DrainRequest>(
+      subjects::replica_drain(identity_.replica_id),
+      [this](const v1::DrainRequest& request, const mesh::BusMessage& message) { on_drain(request, message); });
   card_requests_ = bus.subscribe<v1::CardRequest>(
       subjects::card(identity_.model),
       [this](const v1::CardRequest& request, const mesh::BusMessage& message) { on_card_request(request, message); },
@@ -179,7 +186,7 @@ void Replica::on_failed(const std::string& reason) {
   log::error("the engine failed", {{"model", identity_.model}, {"reason", reason}});
   condition_.failure = reason;
   service_.set_ready(false);
-  end_all_with_error("the replica failed: " + reason);
+  lose_all("the replica failed: " + reason);
   set_phase(v1::REPLICA_PHASE_FAILED);
   // Nothing here can make the engine whole again; whoever supervises this process starts it anew.
   service_.shut_down(1);
@@ -256,6 +263,45 @@ void Replica::cancel(LiveChoice& choice) {
   if (choice.cancelled) return;
   choice.cancelled = true;
   engine_.cancel(choice.sequence);
+}
+
+void Replica::on_resend(const v1::ResendRequest& request) {
+  if (request.from_size() > kChoicesMax) return;
+  v1::TokenBatch batch;
+  batch.set_replica_id(identity_.replica_id);
+  batch.set_epoch(identity_.epoch);
+  for (const v1::ResendRequest::From& from : request.from()) send_again(request, from, batch);
+  if (batch.events().empty()) return;
+  log::info("sent again", {{"request_id", std::string_view(request.request_id()).substr(0, kIdBytesMax)},
+                           {"attempt", request.attempt()},
+                           {"events", batch.events_size()}});
+  publishing("tokens", [&] { service_.bus().publish(subjects::gateway_tokens(request.gateway_id()), batch); });
+}
+
+void Replica::send_again(const v1::ResendRequest& request, const v1::ResendRequest::From& from, v1::TokenBatch& batch) {
+  const TokenHistory::Found found =
+      sent_.since(request.request_id(), request.attempt(), from.choice(), from.next_index());
+  if (found.complete) {
+    for (const v1::TokenEvent& event : found.events) *batch.add_events() = event;
+    return;
+  }
+  const LiveRequest* live = requests_.find(request.request_id());
+  if (live != nullptr && live->attempt == request.attempt()) {
+    const auto choice = std::find_if(live->choices.begin(), live->choices.end(),
+                                     [&](const LiveChoice& each) { return each.index == from.choice(); });
+    if (choice != live->choices.end() && choice->output_tokens <= from.next_index()) return;  // all of it has come
+  }
+  *batch.add_events() = lost_event(request, from, "the replica no longer has what was lost on its way");
+}
+
+void Replica::on_drain(const v1::DrainRequest& request, const mesh::BusMessage& message) {
+  if (request.limit_ms() > 0) drain_limit_ = std::min(drain_limit_, std::chrono::milliseconds(request.limit_ms()));
+  log::info("told to drain", {{"requests", requests_.request_count()}, {"limit_ms", drain_limit_.count()}});
+  v1::DrainReply reply;
+  reply.set_requests(static_cast<uint32_t>(requests_.request_count()));
+  reply.set_limit_ms(static_cast<uint32_t>(drain_limit_.count()));
+  publishing("answer", [&] { service_.bus().respond(message, reply); });
+  service_.shut_down();
 }
 
 void Replica::on_card_request(const v1::CardRequest& request, const mesh::BusMessage& message) {
@@ -355,8 +401,14 @@ void Replica::end_with_error(LiveSequence sequence, const std::string& message) 
   release(sequence, choice->cancelled ? FinishedReason::kAbort : FinishedReason::kError);
 }
 
-void Replica::end_all_with_error(const std::string& message) {
-  for (const engine::SequenceId sequence : requests_.sequences()) end_with_error(requests_.find(sequence), message);
+// Their gateways have them go on elsewhere.
+void Replica::lose_all(const std::string& message) {
+  for (const engine::SequenceId id : requests_.sequences()) {
+    const LiveSequence sequence = requests_.find(id);
+    const auto& [request, choice] = sequence;
+    if (!choice->cancelled) *batches_[request->gateway_id].add_events() = lost_event(*request, *choice, message);
+    release(sequence, FinishedReason::kAbort);
+  }
   send_batches();
   engine_load_ = {};
   update_load();
@@ -366,6 +418,7 @@ void Replica::send_batches() {
   for (auto& [gateway_id, batch] : batches_) {
     batch.set_replica_id(identity_.replica_id);
     batch.set_epoch(identity_.epoch);
+    for (const v1::TokenEvent& event : batch.events()) sent_.add(event);
     publishing("tokens", [&] { service_.bus().publish(subjects::gateway_tokens(gateway_id), batch); });
   }
   batches_.clear();
@@ -464,17 +517,17 @@ asio::awaitable<void> Replica::stop() {
   service_.set_ready(false);
   const bool failed = condition_.phase == v1::REPLICA_PHASE_FAILED;
   if (!failed) {
-    log::info("draining", {{"requests", requests_.request_count()}, {"grace_ms", service_.shutdown_grace().count()}});
+    log::info("draining", {{"requests", requests_.request_count()}, {"limit_ms", drain_limit_.count()}});
     set_phase(v1::REPLICA_PHASE_DRAINING);
   }
   if (!requests_.empty()) {
-    drained_timer_.expires_after(service_.shutdown_grace());
+    drained_timer_.expires_after(drain_limit_);
     boost::system::error_code drained;
     co_await drained_timer_.async_wait(asio::redirect_error(asio::use_awaitable, drained));
   }
   if (!requests_.empty()) {
-    log::warning("the grace is over", {{"requests", requests_.request_count()}});
-    end_all_with_error("the replica is shutting down and could not finish this request in time");
+    log::warning("the time to drain is over", {{"requests", requests_.request_count()}});
+    lose_all("the replica is shutting down and could not finish this request in time");
   }
   co_await engine_.stop();
   if (leader_) leader_->stop();  // after the engine, which has ended the group in order
@@ -483,6 +536,8 @@ asio::awaitable<void> Replica::stop() {
   announcement_timer_.cancel();
   work_.reset();
   cancels_.reset();
+  resends_.reset();
+  drains_.reset();
   card_requests_.reset();
   kv_dump_requests_.reset();
 }

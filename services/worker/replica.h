@@ -1,10 +1,12 @@
 // The head of a replica on the bus: it takes work, streams tokens, and tells the mesh how it is.
 //
 // Everything here runs on the service's executor; the engine has its own thread (engine_thread.h). With several ranks
-// the replica is ready while their group runs (group_leader.h). When it breaks, the replica fails as a whole, ends its
-// requests, and is ready again, with a new epoch, once the ranks are back.
+// the replica is ready while their group runs (group_leader.h). When it breaks, the replica fails as a whole, tells the
+// gateways that its requests are lost, and is ready again, with a new epoch, once the ranks are back.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +26,7 @@
 #include "worker/replica_state.h"
 #include "worker/request_table.h"
 #include "worker/settings.h"
+#include "worker/token_history.h"
 #include "worker/worker_metrics.h"
 
 namespace bellwether::worker {
@@ -34,10 +37,13 @@ class Replica final : public mesh::Component {
   Replica(mesh::Service& service, const WorkerSettings& settings);
   ~Replica() override;
 
-  // Takes no more work, finishes what it has within the shutdown grace, ends the rest with an error, and says goodbye.
+  // Takes no more work, finishes what it has within the limit, hands the rest back to its gateways as lost, and says
+  // goodbye. The limit is the shutdown grace, or what a DrainRequest said.
   boost::asio::awaitable<void> stop() override;
 
  private:
+  static constexpr size_t kSentBytesMax = 16 << 20;  // some seconds of the tokens of some hundred streams
+
   // What the engine's thread reports.
   void on_progress(double done);
   void on_loaded(ModelFacts facts, v1::ModelCard card);
@@ -52,6 +58,8 @@ class Replica final : public mesh::Component {
   // What the bus brings.
   void on_work(const v1::GenerateRequest& request, const mesh::BusMessage& message);
   void on_cancel(const v1::CancelRequest& cancel);
+  void on_resend(const v1::ResendRequest& request);
+  void on_drain(const v1::DrainRequest& request, const mesh::BusMessage& message);
   void on_card_request(const v1::CardRequest& request, const mesh::BusMessage& message);
   void on_kv_dump_request(const v1::KvDumpRequest& request, const mesh::BusMessage& message);
 
@@ -66,7 +74,8 @@ class Replica final : public mesh::Component {
   void measure(LiveSequence sequence, const engine::SequenceOutput& output, mesh::TimePoint ended);
   void measure_step(const engine::StepReport& step, mesh::TimePoint ended);
   void end_with_error(LiveSequence sequence, const std::string& message);
-  void end_all_with_error(const std::string& message);
+  void lose_all(const std::string& message);
+  void send_again(const v1::ResendRequest& request, const v1::ResendRequest::From& from, v1::TokenBatch& batch);
   void send_batches();
   void send_kv(const EngineReport& report);
 
@@ -96,6 +105,7 @@ class Replica final : public mesh::Component {
   engine::EngineLoad engine_load_;                 // as of the last report
   int64_t tokens_outside_engine_ = 0;              // to prefill, of requests that the engine has not admitted yet
   std::map<std::string, v1::TokenBatch> batches_;  // by gateway
+  TokenHistory sent_{kSentBytesMax};
   KvJournal kv_journal_;
   std::vector<mesh::BusMessage> kv_dumps_wanted_;  // to be answered with the next dump
   Rates rates_;
@@ -104,12 +114,15 @@ class Replica final : public mesh::Component {
   Announcements announcements_;
   uint64_t states_announced_ = 0;
   boost::asio::steady_timer announcement_timer_;
-  boost::asio::steady_timer drained_timer_;  // runs for the grace; cancelled when the last request has left
+  std::chrono::milliseconds drain_limit_;
+  boost::asio::steady_timer drained_timer_;  // runs for the limit; cancelled when the last request has left
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // gone with this object: a timer's late handler looks
   bool stopped_ = false;
 
   mesh::Subscription work_;
   mesh::Subscription cancels_;
+  mesh::Subscription resends_;
+  mesh::Subscription drains_;
   mesh::Subscription card_requests_;
   mesh::Subscription kv_dump_requests_;
   std::optional<GroupLeader> leader_;  // with several ranks

@@ -46,6 +46,16 @@ void set_prompt_logprobs(const LiveChoice& choice, const engine::SequenceOutput&
   for (const auto& logprob : output.prompt_top_logprobs) set(logprob, *event.add_prompt_top_logprobs());
 }
 
+v1::TokenEvent early_end(const LiveRequest& request, const LiveChoice& choice, v1::FinishReason reason,
+                         const std::string& message) {
+  v1::TokenEvent event = event_of(request, choice);
+  event.set_first_index(static_cast<uint32_t>(choice.output_tokens));
+  event.set_finish_reason(reason);
+  event.set_error(message);
+  set_usage(request, choice, event);
+  return event;
+}
+
 }  // namespace
 
 v1::TokenEvent token_event(const LiveRequest& request, const LiveChoice& choice, const engine::SequenceOutput& output) {
@@ -61,11 +71,22 @@ v1::TokenEvent token_event(const LiveRequest& request, const LiveChoice& choice,
 }
 
 v1::TokenEvent error_event(const LiveRequest& request, const LiveChoice& choice, const std::string& message) {
-  v1::TokenEvent event = event_of(request, choice);
-  event.set_first_index(static_cast<uint32_t>(choice.output_tokens));
-  event.set_finish_reason(v1::FINISH_REASON_ERROR);
+  return early_end(request, choice, v1::FINISH_REASON_ERROR, message);
+}
+
+v1::TokenEvent lost_event(const LiveRequest& request, const LiveChoice& choice, const std::string& message) {
+  return early_end(request, choice, v1::FINISH_REASON_LOST, message);
+}
+
+v1::TokenEvent lost_event(const v1::ResendRequest& request, const v1::ResendRequest::From& from,
+                          const std::string& message) {
+  v1::TokenEvent event;
+  event.set_request_id(request.request_id());
+  event.set_attempt(request.attempt());
+  event.set_choice(from.choice());
+  event.set_first_index(from.next_index());
+  event.set_finish_reason(v1::FINISH_REASON_LOST);
   event.set_error(message);
-  set_usage(request, choice, event);
   return event;
 }
 

@@ -14,8 +14,15 @@ namespace bellwether::worker {
 [[nodiscard]] v1::TokenEvent token_event(const LiveRequest& request, const LiveChoice& choice,
                                          const engine::SequenceOutput& output);
 
-// The last event of a choice that ends before its time.
+// The last event of a choice that ends before its time: one that fails anywhere, and one that another replica can go
+// on with.
 [[nodiscard]] v1::TokenEvent error_event(const LiveRequest& request, const LiveChoice& choice,
                                          const std::string& message);
+[[nodiscard]] v1::TokenEvent lost_event(const LiveRequest& request, const LiveChoice& choice,
+                                        const std::string& message);
+
+// The same of a choice that this head knows nothing of.
+[[nodiscard]] v1::TokenEvent lost_event(const v1::ResendRequest& request, const v1::ResendRequest::From& from,
+                                        const std::string& message);
 
 }  // namespace bellwether::worker

@@ -25,34 +25,8 @@ constexpr v1::FinishReason kMore = v1::FINISH_REASON_UNSPECIFIED;
 
 class ApiTest : public GatewayTest {
  protected:
-  static std::vector<uint32_t> encode(const std::string& text) {
-    static const gateway::ServedModel model = gateway::make_served_model(demo_card());
-    const auto ids = model.tokenizer.encode(text);
-    return {ids.begin(), ids.end()};
-  }
-  static std::vector<uint32_t> with_end(std::vector<uint32_t> ids) {
-    ids.push_back(1);
-    return ids;
-  }
-  // The next event with JSON in it.
-  static json::value next_chunk(HttpCall& call) {
-    for (;;) {
-      const auto event = call.next_event();
-      if (!event) throw std::runtime_error("the stream ended");
-      if (event->starts_with(":")) continue;
-      if (!event->starts_with("data: {")) throw std::runtime_error("not a chunk: " + *event);
-      return json::parse(event->substr(6));
-    }
-  }
   static std::string error_message(HttpCall& call) {
     return std::string(call.json().at("error").at("message").as_string());
-  }
-  // Skips keep-alives; expects the end of a stream.
-  static void expect_done(HttpCall& call) {
-    auto event = call.next_event();
-    while (event && event->starts_with(":")) event = call.next_event();
-    EXPECT_EQ(event, "data: [DONE]");
-    EXPECT_EQ(call.next_event(), std::nullopt);
   }
 };
 

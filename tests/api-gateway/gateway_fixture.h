@@ -6,8 +6,12 @@
 #include <cstdlib>
 #include <future>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
+
+#include <boost/json/parse.hpp>
 
 #include "api-gateway/gateway.h"
 #include "http_client.h"
@@ -73,6 +77,7 @@ class GatewayTest : public ::testing::Test {
     settings.placement_ms_max = 500;
     settings.lost_tokens_ms_max = 150;
     settings.keep_alive_ms = 100;
+    settings.recoveries_max = 0;  // what is lost is told
     return settings;
   }
 
@@ -103,6 +108,33 @@ class GatewayTest : public ::testing::Test {
                 R"({"model":"nano","messages":[{"role":"user","content":"Hello"}])" + more + "}");
   }
   [[nodiscard]] std::string metrics() const { return HttpCall(gateway_->address(), "GET", "/metrics").body(); }
+
+  static std::vector<uint32_t> encode(const std::string& text) {
+    static const gateway::ServedModel model = gateway::make_served_model(demo_card());
+    const auto ids = model.tokenizer.encode(text);
+    return {ids.begin(), ids.end()};
+  }
+  static std::vector<uint32_t> with_end(std::vector<uint32_t> ids) {
+    ids.push_back(1);
+    return ids;
+  }
+  // The next event with JSON in it.
+  static boost::json::value next_chunk(HttpCall& call) {
+    for (;;) {
+      const auto event = call.next_event();
+      if (!event) throw std::runtime_error("the stream ended");
+      if (event->starts_with(":")) continue;
+      if (!event->starts_with("data: {")) throw std::runtime_error("not a chunk: " + *event);
+      return boost::json::parse(event->substr(6));
+    }
+  }
+  // Skips keep-alives; expects the end of a stream.
+  static void expect_done(HttpCall& call) {
+    auto event = call.next_event();
+    while (event && event->starts_with(":")) event = call.next_event();
+    EXPECT_EQ(event, "data: [DONE]");
+    EXPECT_EQ(call.next_event(), std::nullopt);
+  }
 
   static inline std::unique_ptr<NatsServer> nats_;
   std::unique_ptr<ScriptedMesh> script_;

@@ -116,6 +116,11 @@ class ScriptedMesh {
           [this, replica_id](const v1::CancelRequest& cancel, const mesh::BusMessage&) {
             cancels.push({replica_id, cancel});
           }));
+      subscriptions_.push_back(bus_.subscribe<v1::ResendRequest>(
+          mesh::subjects::replica_resend(replica_id),
+          [this, replica_id](const v1::ResendRequest& request, const mesh::BusMessage&) {
+            resends.push({replica_id, request});
+          }));
       answer_ = [replica_id, epoch](const v1::GenerateRequest&) {
         v1::GenerateReply reply;
         reply.mutable_placed()->set_replica_id(replica_id);
@@ -166,18 +171,18 @@ class ScriptedMesh {
       event.mutable_usage()->set_draft_tokens(3);
       event.mutable_usage()->set_draft_tokens_accepted(2);
     }
-    if (finish == v1::FINISH_REASON_ERROR) event.set_error("the script says so");
+    if (finish == v1::FINISH_REASON_ERROR || finish == v1::FINISH_REASON_LOST) event.set_error("the script says so");
     bus_.publish(mesh::subjects::gateway_tokens(request.gateway_id()), batch);
   }
 
   void send_prompt_logprobs(const std::string& replica_id, const v1::GenerateRequest& request, uint32_t first_index,
-                            const std::vector<uint32_t>& ids) {
+                            const std::vector<uint32_t>& ids, uint32_t attempt = 1) {
     v1::TokenBatch batch;
     batch.set_replica_id(replica_id);
     batch.set_epoch(1);
     v1::TokenEvent& event = *batch.add_events();
     event.set_request_id(request.request_id());
-    event.set_attempt(1);
+    event.set_attempt(attempt);
     event.set_prompt_first_index(first_index);
     for (const uint32_t id : ids) {
       event.add_prompt_logprobs()->set_id(id);
@@ -190,6 +195,7 @@ class ScriptedMesh {
 
   Arrivals<v1::GenerateRequest> requests;
   Arrivals<std::pair<std::string, v1::CancelRequest>> cancels;  // by replica id
+  Arrivals<std::pair<std::string, v1::ResendRequest>> resends;  // by replica id
   Arrivals<bool> card_requests;
 
  private:

@@ -31,7 +31,7 @@ std::vector<ChildEnd> wait_for_end(Children& children) {
 }
 
 TEST(Children, ReportAnEndOnceWithItsStatus) {
-  Children children(&mesh::steady_now);
+  Children children(&mesh::steady_now, {});
   children.start(shell("a", "exit 7"));
   const auto ended = wait_for_end(children);
   ASSERT_EQ(ended.size(), 1U);
@@ -44,7 +44,7 @@ TEST(Children, ReportAnEndOnceWithItsStatus) {
 TEST(Children, RestartWhenDueAndWithTheNewPlan) {
   const TemporaryFolder folder;
   mesh::TimePoint now{};
-  Children children([&] { return now; });
+  Children children([&] { return now; }, {});
   children.start(shell("a", "exit 1"));
   ASSERT_EQ(wait_for_end(children).size(), 1U);
   children.replan(shell("a", "echo again; exec sleep 60", folder.path() + "/log"));
@@ -61,7 +61,7 @@ TEST(Children, RestartWhenDueAndWithTheNewPlan) {
 
 TEST(Children, ForgottenRestartsDoNotHappen) {
   mesh::TimePoint now{};
-  Children children([&] { return now; });
+  Children children([&] { return now; }, {});
   children.start(shell("a", "exit 1"));
   ASSERT_EQ(wait_for_end(children).size(), 1U);
   children.forget_restarts();
@@ -70,7 +70,7 @@ TEST(Children, ForgottenRestartsDoNotHappen) {
 }
 
 TEST(Children, SignalsReachTheRoleAlone) {
-  Children children(&mesh::steady_now);
+  Children children(&mesh::steady_now, {});
   children.start(shell("worker", "exec sleep 60"));
   children.start(shell("nats", "exec sleep 60", "", Role::kNats));
   children.signal({Role::kWorker}, SIGTERM);
@@ -83,7 +83,7 @@ TEST(Children, SignalsReachTheRoleAlone) {
 }
 
 TEST(Children, AProgramThatIsNoneIsAnError) {
-  Children children(&mesh::steady_now);
+  Children children(&mesh::steady_now, {});
   EXPECT_THROW(children.start({Role::kWorker, "a", mesh::Command{{"/no/such/program"}, ""}}), mesh::Error);
 }
 

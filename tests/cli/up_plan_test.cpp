@@ -169,19 +169,19 @@ TEST(ThreadsPerWorker, ShareTheCpus) {
 }
 
 TEST(RestartPolicy, WaitsLongerEachTimeAndGivesUp) {
-  RestartPolicy policy;
+  RestartPolicy policy(RestartLimits{});
   const mesh::TimePoint now{};
   std::vector<std::chrono::milliseconds> waits;
   while (const auto wait = policy.died(now, now)) waits.push_back(*wait);
-  ASSERT_EQ(waits.size(), static_cast<size_t>(RestartPolicy::kRestartsMax));
+  ASSERT_EQ(waits.size(), static_cast<size_t>(RestartLimits{}.restarts_max));
   EXPECT_EQ(waits[0], RestartPolicy::kWaitMin);
   EXPECT_EQ(waits[1], 2 * RestartPolicy::kWaitMin);
   EXPECT_TRUE(std::is_sorted(waits.begin(), waits.end()));
-  EXPECT_EQ(waits.back(), RestartPolicy::kWaitMax);
+  EXPECT_EQ(waits.back(), RestartLimits{}.wait_max);
 }
 
 TEST(RestartPolicy, ForgivesAChildThatLivedLong) {
-  RestartPolicy policy;
+  RestartPolicy policy(RestartLimits{});
   const mesh::TimePoint start{};
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(policy.died(start, start));
   EXPECT_EQ(policy.died(start, start + RestartPolicy::kSteady), RestartPolicy::kWaitMin);

@@ -328,7 +328,7 @@ TEST(Replica, FinishesItsStreamsOnSigtermAndTakesNoMore) {
   EXPECT_EQ(mesh.process().wait(WorkerMesh::kPatience), 0);
 }
 
-TEST(Replica, EndsWithAnErrorWhatTheGraceDoesNotSuffice) {
+TEST(Replica, HandsBackWhatTheGraceDoesNotSuffice) {
   WorkerMesh mesh(demo_model({"--shutdown-grace-ms", "100"}));
   ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
   ASSERT_TRUE(mesh.place(long_request_for("r", 8000)).has_placed());
@@ -336,12 +336,45 @@ TEST(Replica, EndsWithAnErrorWhatTheGraceDoesNotSuffice) {
   mesh.process().signal(SIGTERM);
   ASSERT_TRUE(mesh.until_finished("r"));
   const v1::TokenEvent last = mesh.events("r").back();
-  EXPECT_EQ(last.finish_reason(), v1::FINISH_REASON_ERROR);
+  EXPECT_EQ(last.finish_reason(), v1::FINISH_REASON_LOST);
   EXPECT_THAT(last.error(), HasSubstr("shutting down"));
   EXPECT_EQ(ids_of(mesh.events("r")).size(), last.usage().completion_tokens());
   ASSERT_TRUE(mesh.until_freed("r"));
   ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_STOPPED));
   EXPECT_EQ(mesh.process().wait(WorkerMesh::kPatience), 0);
+}
+
+TEST(Replica, DrainsWhenTold) {
+  WorkerMesh mesh(demo_model());
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
+  ASSERT_TRUE(mesh.place(long_request_for("r", 8000)).has_placed());
+  ASSERT_TRUE(mesh.until([&] { return !mesh.events("r").empty(); }));
+  const v1::DrainReply reply = mesh.drain(100);
+  EXPECT_EQ(reply.requests(), 1u);
+  EXPECT_EQ(reply.limit_ms(), 100u);
+  ASSERT_TRUE(mesh.until_finished("r"));
+  EXPECT_EQ(mesh.events("r").back().finish_reason(), v1::FINISH_REASON_LOST);
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_STOPPED));
+  EXPECT_EQ(mesh.process().wait(WorkerMesh::kPatience), 0);
+}
+
+TEST(Replica, SendsAgainWhatItHasSent) {
+  WorkerMesh mesh(demo_model());
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
+  ASSERT_TRUE(mesh.place(long_request_for("r", 20)).has_placed());
+  ASSERT_TRUE(mesh.until_finished("r"));
+  const std::vector<uint32_t> ids = ids_of(mesh.events("r"));
+  const size_t events = mesh.events("r").size();
+  mesh.ask_again("r", 1, 12);
+  ASSERT_TRUE(mesh.until([&] { return mesh.events("r").size() > events && mesh.events("r").back().has_usage(); }));
+  std::vector<v1::TokenEvent> again = mesh.events("r");
+  again.erase(again.begin(), again.begin() + static_cast<long>(events));
+  EXPECT_LE(again.front().first_index(), 12u);
+  EXPECT_EQ(ids_of(again, again.front().first_index()),
+            std::vector<uint32_t>(ids.begin() + again.front().first_index(), ids.end()));
+  mesh.ask_again("unheard of", 1, 3);
+  ASSERT_TRUE(mesh.until_finished("unheard of"));
+  EXPECT_EQ(mesh.events("unheard of").back().finish_reason(), v1::FINISH_REASON_LOST);
 }
 
 TEST(Replica, ServesItsCardInChunks) {

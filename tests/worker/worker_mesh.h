@@ -98,6 +98,22 @@ class WorkerMesh {
     publish(mesh::subjects::replica_cancel(kReplica), request);
   }
 
+  v1::DrainReply drain(uint32_t limit_ms) {
+    v1::DrainRequest request;
+    request.set_limit_ms(limit_ms);
+    return ask<v1::DrainReply>(mesh::subjects::replica_drain(kReplica), request);
+  }
+
+  // For the tokens of the first choice from `next_index` on, on behalf of the gateway that all requests come from.
+  void ask_again(const std::string& request_id, uint32_t attempt, uint32_t next_index) {
+    v1::ResendRequest request;
+    request.set_request_id(request_id);
+    request.set_attempt(attempt);
+    request.set_gateway_id(batches_.begin()->first);
+    request.add_from()->set_next_index(next_index);
+    publish(mesh::subjects::replica_resend(kReplica), request);
+  }
+
   template <mesh::ProtoMessage Message>
   void publish(const std::string& subject, const Message& message) {
     bus_.publish(subject, message);
