@@ -106,8 +106,8 @@ class Submission {
     const Head head{placed.replica_id(), placed.epoch()};
     inbox_.place(head);
     for (const v1::Choice& choice : request_.choices()) {
-      // Its end was found among the tokens that had come already.
-      if (inbox_.orders()[choice.index()].finished()) cancel(head.replica_id, choice.index());
+      // Its end was found among the tokens of the attempt before.
+      if (inbox_.orders()[choice.index()].closed()) cancel(head.replica_id, choice.index());
     }
     if (!context_.directory.expect(head)) inbox_.lose(replica_gone("it left as the request came"));
   }

@@ -48,7 +48,11 @@ class TokenOrder {
   [[nodiscard]] bool finished() const { return finished_; }
 
   // Nothing more is wanted; what comes is dropped.
-  void close() { finished_ = true; }
+  void close() {
+    closed_ = !finished_;
+    finished_ = true;
+  }
+  [[nodiscard]] bool closed() const { return closed_; }  // before the head had finished
   // A new attempt goes on after ids().
   void start_attempt() { held_.clear(); }
 
@@ -62,6 +66,7 @@ class TokenOrder {
   std::vector<uint32_t> ids_;
   uint32_t next_prompt_index_ = 1;
   bool finished_ = false;
+  bool closed_ = false;
   TokenPiece ready_;
   std::map<uint32_t, v1::TokenEvent> held_;  // by first index, larger than next_index()
 };

@@ -32,6 +32,7 @@ constexpr std::chrono::milliseconds kListenFirst{300};
 constexpr std::chrono::milliseconds kFlushWait{1000};
 constexpr std::chrono::milliseconds kMaintainEvery{100};
 constexpr std::chrono::seconds kSchedulerForgottenAfter{60};
+constexpr int kAvoidedMax = 16;  // replicas that a request says
 constexpr std::chrono::milliseconds kDumpWait{2000};  // for a piece of a dump
 constexpr const char* kModelStrategies = "model-strategies";
 
@@ -76,6 +77,14 @@ PlacerOptions placer_options(const std::string& scheduler_id, const SchedulerSet
           .kv_index_blocks_max = static_cast<size_t>(settings.kv_index_blocks_max),
           .slow_start = std::chrono::milliseconds(settings.slow_start_ms),
           .random_seed = std::random_device()()};
+}
+
+// `tried` and those that lost earlier attempts.
+std::vector<std::string> with(std::vector<std::string> tried,
+                              const google::protobuf::RepeatedPtrField<std::string>& avoided) {
+  const int count = std::min(avoided.size(), kAvoidedMax);
+  tried.insert(tried.end(), avoided.begin(), avoided.begin() + count);
+  return tried;
 }
 
 bool has_untried(const std::vector<ReplicaView>& heads, const std::vector<std::string>& tried) {
@@ -294,7 +303,8 @@ asio::awaitable<v1::GenerateReply> Scheduler::place(const v1::GenerateRequest& r
   bool full = false;
   std::vector<std::string> tried;
   while (tried.size() < kHeadsTriedMax) {
-    const std::optional<PlacedOn> head = reserve(candidate, *strategy, tried);
+    std::optional<PlacedOn> head = reserve(candidate, *strategy, with(tried, request.avoid_replicas()));
+    if (!head && !request.avoid_replicas().empty()) head = reserve(candidate, *strategy, tried);
     if (!head) {
       full = full || has_untried(replicas().view(request.model()), tried);
       break;
