@@ -23,6 +23,7 @@
 // clang-format on
 
 #include "ceilings.h"
+#include "engine/cpu/amx.h"
 #include "engine/cpu/thread_pool.h"
 #include "engine/kv_blocks.h"
 
@@ -41,7 +42,8 @@ Measures the engine's prefill and decode throughput and, in the same run, what t
   --prefill N,...     tokens of the prompts whose prefill is timed (512)
   --steps N           decode steps timed (16)
   --repeat N          times each measurement is taken; the quickest counts (3)
-  --targets NAME,...  instruction sets to use at most, each in turn: best, AVX3 (AVX-512), AVX2, SSE4 (best)
+  --targets NAME,...  instruction sets to use at most, each in turn: best (AMX, where the CPU has it), AVX3
+                      (AVX-512), AVX2, SSE4 (best)
 
 Weights: bytes of the matrices that a step reads, each once; of the experts, those that the router really chose.
 FLOP: a multiplication and an addition for each weight and token; attention's scores and sums are not counted.
@@ -133,6 +135,7 @@ void limit_target(std::string_view name) {
   if (allowed == 0 && name != "best") throw UsageError(fmt::format("this CPU has no {}", name));
   hwy::SetSupportedTargetsForTest(allowed);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  engine::cpu::amx::set_enabled(name == "best");
 }
 
 // A measurement of `tokens` tokens; of several, the quickest.

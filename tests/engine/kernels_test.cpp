@@ -15,6 +15,8 @@
 // clang-format on
 #include <gtest/gtest.h>
 
+#include "engine/cpu/amx.h"
+#include "engine/cpu/scratch.h"
 #include "weights/float_formats.h"
 
 namespace bellwether::engine::cpu {
@@ -324,6 +326,62 @@ TEST_P(Kernels, RunningSoftmaxIsTheSoftmax) {
     EXPECT_NEAR(softmax.sum, total, 1e-5 * total);
     for (int64_t i = 0; i < count; ++i) {
       EXPECT_NEAR(weights[i] / softmax.sum, std::exp(scores[i] * 0.7F - largest) / total, 1e-6);
+    }
+  }
+}
+
+// y (rows, outputs) by amx.h
+std::vector<float> amx_product(const std::vector<float>& x, int64_t rows, const Matrix& w, int64_t begin, int64_t end) {
+  Scratch<std::byte> packed;
+  std::byte* to = packed.at_least(amx::packed_bytes(rows, w.cols));
+  for (int64_t row = 0; row < rows; row += amx::kGroupRows) {
+    amx::pack_group(x.data() + row * w.cols, w.cols, std::min(amx::kGroupRows, rows - row), w,
+                    to + amx::packed_bytes(row, w.cols));
+  }
+  std::vector<float> y(static_cast<size_t>(rows * (end - begin) + 1), -7);
+  amx::dot_packed(to, rows, w, begin, end, y.data(), end - begin);
+  EXPECT_EQ(y.back(), -7);  // nothing beyond its rows
+  y.pop_back();
+  return y;
+}
+
+// Each product within the error of two bf16 numbers and float32 sums, zeros, subnormals and the largest codes among the
+// weights; and the same bits whatever is computed beside it.
+TEST(Amx, ProductsAreRightAndDoNotDependOnTheirNeighbours) {
+  if (!amx::enabled()) GTEST_SKIP() << "this CPU has no AMX";
+  std::mt19937 random(1);
+  for (const int64_t cols : {64, 128, 192, 640}) {
+    constexpr int64_t kOutputs = 134;
+    constexpr int64_t kRows = 150;
+    const TestMatrix w(Matrix::Format::kFP8, kOutputs, cols, random);
+    ASSERT_TRUE(amx::takes(w.matrix));
+    std::vector<float> x(static_cast<size_t>(kRows * cols));
+    for (float& value : x) value = std::normal_distribution<float>()(random);
+    const std::vector<float> together = amx_product(x, kRows, w.matrix, 0, kOutputs);
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t o = 0; o < kOutputs; ++o) {
+        double sum = 0;
+        double magnitude = 0;
+        for (int64_t k = 0; k < cols; ++k) {
+          const double product = static_cast<double>(x[r * cols + k]) * w.values[o * cols + k];
+          sum += product;
+          magnitude += std::fabs(product);
+        }
+        ASSERT_NEAR(together[r * kOutputs + o], sum, magnitude * 0x1p-16) << "row " << r << " output " << o;
+      }
+    }
+    for (const int64_t rows : {1, 2, 16, 17, 33, 129}) {
+      for (const auto [begin, end] : {std::pair<int64_t, int64_t>{0, 134}, {8, 9}, {24, 72}, {120, 134}}) {
+        const int64_t first = kRows - rows;
+        const std::vector<float> part(x.begin() + first * cols, x.end());
+        const std::vector<float> y = amx_product(part, rows, w.matrix, begin, end);
+        for (int64_t r = 0; r < rows; ++r) {
+          ASSERT_EQ(std::memcmp(y.data() + r * (end - begin), together.data() + (first + r) * kOutputs + begin,
+                                static_cast<size_t>(end - begin) * sizeof(float)),
+                    0)
+              << "row " << r << " of " << rows;
+        }
+      }
     }
   }
 }

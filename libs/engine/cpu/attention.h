@@ -16,6 +16,7 @@
 
 #include "engine/cpu/batch_rows.h"
 #include "engine/cpu/kernels.h"
+#include "engine/cpu/matmul.h"
 #include "engine/cpu/model_weights.h"
 #include "engine/cpu/rope.h"
 #include "engine/cpu/scratch.h"
@@ -67,6 +68,7 @@ class Attention {
 
   const ModelConfig& config_;
   ThreadPool& pool_;
+  Products products_;
   Rope rope_;
   float scale_;
   int64_t heads_;

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "engine/cpu/kernels.h"
-#include "engine/cpu/matmul.h"
 
 namespace bellwether::engine::cpu {
 
@@ -12,6 +11,7 @@ CpuForward::CpuForward(ModelConfig config, ModelWeights weights, std::unique_ptr
     : config_(std::move(config)),
       weights_(std::move(weights)),
       pool_(std::move(pool)),
+      products_(*pool_),
       attention_(config_, weights_.slices.heads.size(), config_.num_hidden_layers + (weights_.draft ? 1 : 0), *pool_,
                  kv_blocks),
       feed_forward_(config_, *pool_),
@@ -71,7 +71,7 @@ void CpuForward::run_layer(int64_t index, const LayerWeights& layer, const Batch
   attention_.compute(index, layer.attention, rows, normed, delta);
   add_delta();
   normalise(x, layer.post_attention_norm, rows.count, normed);
-  feed_forward_.compute(layer, normed, rows.count, delta);
+  feed_forward_.compute(layer, normed, rows.is_prompt, delta);
   add_delta();
 }
 
@@ -170,7 +170,7 @@ void CpuForward::run_draft_layer() {
     rms_norm(draft_hidden_.data() + row * hidden, draft.hidden_norm.data(), hidden, epsilon, both + hidden);
   });
   const int64_t first_column = weights_.slices.draft_input.begin;
-  run_dot(*pool_, {input + first_column, 2 * hidden, rows.count, &draft.input, x, hidden});
+  products_.run({input + first_column, 2 * hidden, rows.count, &draft.input, x, hidden});
   sum_over_ranks(x, rows.count);
   attention_.prepare(rows);
   run_layer(config_.num_hidden_layers, draft.layer, rows);

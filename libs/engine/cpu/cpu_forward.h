@@ -7,6 +7,7 @@
 
 #include "engine/cpu/attention.h"
 #include "engine/cpu/feed_forward.h"
+#include "engine/cpu/matmul.h"
 #include "engine/cpu/model_weights.h"
 #include "engine/cpu/output_head.h"
 #include "engine/cpu/thread_pool.h"
@@ -46,6 +47,7 @@ class CpuForward final : public RankForward {
   ModelConfig config_;
   ModelWeights weights_;
   std::unique_ptr<ThreadPool> pool_;
+  Products products_;
   LocalCollective alone_;
   Collective* group_ = &alone_;
   Attention attention_;

@@ -7,16 +7,19 @@
 
 namespace bellwether::engine::cpu {
 
-void FeedForward::compute(const LayerWeights& weights, const float* x, int64_t rows, float* y) {
-  if (!weights.experts.empty()) return mix_experts(weights, x, rows, y);
+void FeedForward::compute(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt, float* y) {
+  const auto rows = std::ssize(is_prompt);
+  if (!weights.experts.empty()) return mix_experts(weights, x, is_prompt, y);
   groups_.clear();
-  groups_.push_back({&weights.dense, rows, x, inner_.at_least(rows * weights.dense.gate.rows), y});
+  groups_.push_back({&weights.dense, rows, x, inner_.at_least(rows * weights.dense.gate.rows), y, is_prompt.data()});
   run_groups();
 }
 
-void FeedForward::mix_experts(const LayerWeights& weights, const float* x, int64_t rows, float* y) {
+void FeedForward::mix_experts(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt,
+                              float* y) {
+  const auto rows = std::ssize(is_prompt);
   route(weights, x, rows);
-  group_by_expert(weights, x, rows);
+  group_by_expert(weights, x, is_prompt);
   run_groups();
   combine(weights, rows, y);
 }
@@ -26,7 +29,7 @@ void FeedForward::route(const LayerWeights& weights, const float* x, int64_t row
   const int64_t top_k = config_.num_experts_per_tok;
   float* logits = router_logits_.at_least(rows * experts);
   ExpertChoice* choices = choices_.at_least(rows * top_k);
-  run_dot(pool_, {x, config_.hidden_size, rows, &weights.router, logits, experts});
+  products_.run({x, config_.hidden_size, rows, &weights.router, logits, experts});
   pool_.for_each(rows, [&](int64_t row) {
     choose_experts(config_, {logits + row * experts, static_cast<size_t>(experts)}, weights.router_bias,
                    {choices + row * top_k, static_cast<size_t>(top_k)});
@@ -34,7 +37,8 @@ void FeedForward::route(const LayerWeights& weights, const float* x, int64_t row
 }
 
 // Lays the rows of each expert side by side, and makes a group of each expert that has any, and of the shared one.
-void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, int64_t rows) {
+void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt) {
+  const auto rows = std::ssize(is_prompt);
   const int64_t hidden = config_.hidden_size;
   const int64_t experts = config_.n_routed_experts;
   const int64_t top_k = config_.num_experts_per_tok;
@@ -47,21 +51,25 @@ void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, i
   float* outputs = expert_output_.at_least(rows * top_k * hidden);
   const int64_t inner_size = weights.experts[0].gate.rows;
   float* inner = inner_.at_least(rows * (top_k * inner_size + weights.shared.gate.rows));
+  gathered_is_prompt_.resize(static_cast<size_t>(rows * top_k));
   groups_.clear();
   for (int64_t e = 0; e < experts; ++e) {
     const int64_t first = first_of_expert_[e];
     const int64_t count = first_of_expert_[e + 1] - first;
     if (count == 0) continue;
-    groups_.push_back(
-        {&weights.experts[e], count, gathered + first * hidden, inner + first * inner_size, outputs + first * hidden});
+    groups_.push_back({&weights.experts[e], count, gathered + first * hidden, inner + first * inner_size,
+                       outputs + first * hidden, gathered_is_prompt_.data() + first});
   }
   if (weights.shared.gate.rows > 0) {
-    groups_.push_back(
-        {&weights.shared, rows, x, inner + rows * top_k * inner_size, shared_output_.at_least(rows * hidden)});
+    groups_.push_back({&weights.shared, rows, x, inner + rows * top_k * inner_size,
+                       shared_output_.at_least(rows * hidden), is_prompt.data()});
   }
   place_.resize(static_cast<size_t>(rows * top_k));
   std::vector<int64_t>& next = first_of_expert_;
-  for (int64_t i = 0; i < rows * top_k; ++i) place_[i] = next[choices[i].expert]++;
+  for (int64_t i = 0; i < rows * top_k; ++i) {
+    place_[i] = next[choices[i].expert]++;
+    gathered_is_prompt_[place_[i]] = is_prompt[i / top_k];
+  }
   pool_.for_each(rows, [&](int64_t row) {
     for (int64_t i = row * top_k; i < (row + 1) * top_k; ++i) {
       std::memcpy(gathered + place_[i] * hidden, x + row * hidden, static_cast<size_t>(hidden) * sizeof(float));
@@ -71,34 +79,35 @@ void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, i
 
 void FeedForward::run_groups() {
   int64_t inner_size = 0;
-  items_.clear();
-  for (const Group& group : groups_) {
-    inner_size += group.rows * group.mlp->gate.rows;
-    items_.push_back({.units = group.mlp->gate.rows, .unit_cost = 2 * group.rows * group.mlp->gate.cols});
-  }
+  for (const Group& group : groups_) inner_size += group.rows * group.mlp->gate.rows;
   float* up_all = up_.at_least(inner_size);
-  run_items(pool_, items_, [&](int64_t i, int64_t begin, int64_t end) {
-    const Group& group = groups_[i];
+  items_.clear();
+  jobs_.clear();
+  for (const Group& group : groups_) {
     const MlpWeights& mlp = *group.mlp;
     const int64_t width = mlp.gate.rows;
-    float* gate = group.inner + begin;
-    float* up = up_all + (group.inner - groups_[0].inner) + begin;
-    dot_rows(group.x, mlp.gate.cols, group.rows, mlp.gate, begin, end, gate, width);
-    dot_rows(group.x, mlp.up.cols, group.rows, mlp.up, begin, end, up, width);
-    for (int64_t row = 0; row < group.rows; ++row) {
-      silu_multiply(gate + row * width, up + row * width, end - begin, gate + row * width);
+    float* up = up_all + (group.inner - groups_[0].inner);
+    jobs_.push_back({group.x, mlp.gate.cols, group.rows, &mlp.gate, group.inner, width, group.is_prompt});
+    jobs_.push_back({group.x, mlp.up.cols, group.rows, &mlp.up, up, width, group.is_prompt});
+    items_.push_back({.units = width, .unit_cost = 2 * group.rows * mlp.gate.cols});
+  }
+  products_.prepare(jobs_);
+  run_items(pool_, items_, [&](int64_t i, int64_t begin, int64_t end) {
+    const DotJob& gate = jobs_[2 * i];
+    const DotJob& up = jobs_[2 * i + 1];
+    products_.compute(gate, 2 * i, begin, end);
+    products_.compute(up, 2 * i + 1, begin, end);
+    for (int64_t row = 0; row < gate.rows; ++row) {
+      float* gated = gate.y + row * gate.y_stride + begin;
+      silu_multiply(gated, up.y + row * up.y_stride + begin, end - begin, gated);
     }
   });
-  items_.clear();
+  jobs_.clear();
   for (const Group& group : groups_) {
-    items_.push_back(
-        {.units = group.mlp->down.rows, .unit_cost = group.rows * std::max<int64_t>(1, group.mlp->down.cols)});
-  }
-  run_items(pool_, items_, [&](int64_t i, int64_t begin, int64_t end) {
-    const Group& group = groups_[i];
     const Matrix& down = group.mlp->down;
-    dot_rows(group.inner, down.cols, group.rows, down, begin, end, group.y + begin, down.rows);
-  });
+    jobs_.push_back({group.inner, down.cols, group.rows, &down, group.y, down.rows, group.is_prompt});
+  }
+  products_.run(jobs_);
 }
 
 void FeedForward::add_work(WeightWork& work) const {

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "engine/cpu/matrix.h"
+#include "engine/cpu/scratch.h"
 #include "engine/cpu/thread_pool.h"
 
 namespace bellwether::engine::cpu {
@@ -18,13 +21,8 @@ struct DotJob {
   const Matrix* w;
   float* y;
   int64_t y_stride;
+  const uint8_t* is_prompt = nullptr;  // (rows), as BatchRows has it; without, no row is a prompt's
 };
-
-void run_dots(ThreadPool& pool, std::span<const DotJob> jobs);
-
-inline void run_dot(ThreadPool& pool, const DotJob& job) {
-  run_dots(pool, {&job, 1});
-}
 
 // Work of `units` equal units, such as the outputs of a matrix product.
 struct WorkItem {
@@ -38,10 +36,10 @@ inline constexpr int64_t kParallelCostMin = 16 * 1024;
 inline constexpr int64_t kShareCostMin = 512 * 1024;
 
 // Calls work(item, begin, end) so that every unit of every item is in exactly one range; ranges are
-// cut at multiples of kPiece.
+// cut at multiples of kPiece: those are computed together.
 template <class Work>
 void run_items(ThreadPool& pool, std::span<const WorkItem> items, Work&& work) {
-  constexpr int64_t kPiece = 8;
+  constexpr int64_t kPiece = 32;
   int64_t total = 0;
   for (const WorkItem& item : items) total += item.units * item.unit_cost;
   const auto run_share = [&](int64_t share, int64_t shares) {
@@ -67,5 +65,51 @@ void run_items(ThreadPool& pool, std::span<const WorkItem> items, Work&& work) {
   const int64_t shares = std::clamp<int64_t>(total / kShareCostMin, 2 * pool.threads(), 16 * pool.threads());
   pool.run(shares, [&](int64_t share, int) { run_share(share, shares); });
 }
+
+// Products of a thread pool's owner. Where the CPU has a matrix unit that takes the matrix (amx.h) it computes the
+// tokens of prompts, many of which share the work of unpacking weights; generated tokens, and all others, go through
+// dot_rows() (kernels.h). So the arithmetic of a row follows from its token and the matrix alone, never from the batch.
+class Products {
+ public:
+  explicit Products(ThreadPool& pool) : pool_(pool) {}
+
+  // Computes all of the jobs.
+  void run(std::span<const DotJob> jobs);
+  void run(const DotJob& job) { run({&job, 1}); }
+
+  // In two parts, for who cuts the work himself. prepare() lays out what the jobs read; then compute(), on any thread,
+  // gives outputs [begin, end) of job i of them. Neighbours that read the same rows share them.
+  void prepare(std::span<const DotJob> jobs);
+  void compute(const DotJob& job, int64_t i, int64_t begin, int64_t end) const;
+
+ private:
+  // Neighbouring rows of a job that are computed alike.
+  struct Run {
+    int64_t row;
+    int64_t rows;
+    int64_t place;  // in packed_; -1: read where they are
+  };
+  struct RunRange {
+    size_t begin;
+    size_t end;
+  };
+  // Rows that are laid out together.
+  struct Group {
+    const float* x;
+    int64_t x_stride;
+    int64_t rows;
+    const Matrix* w;
+    int64_t place;  // in packed_
+  };
+
+  int64_t add_runs(const DotJob& job, int64_t bytes);
+
+  ThreadPool& pool_;
+  std::vector<Run> runs_;
+  std::vector<RunRange> runs_of_;  // of each job, in runs_
+  std::vector<Group> groups_;
+  std::vector<WorkItem> items_;
+  Scratch<std::byte> packed_;
+};
 
 }  // namespace bellwether::engine::cpu

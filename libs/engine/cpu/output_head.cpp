@@ -2,12 +2,10 @@
 
 #include <algorithm>
 
-#include "engine/cpu/matmul.h"
-
 namespace bellwether::engine::cpu {
 
 OutputHead::OutputHead(const ModelConfig& config, const RankSlices& slices, const Matrix& head, ThreadPool& pool)
-    : config_(config), head_(head), pool_(pool), rank_(slices.rank), widest_(0) {
+    : config_(config), head_(head), pool_(pool), products_(pool), rank_(slices.rank), widest_(0) {
   for (int rank = 0; rank < slices.ranks; ++rank) {
     vocabularies_.push_back(slices_of(config, rank, slices.ranks).vocabulary);
     widest_ = std::max(widest_, vocabularies_.back().size());
@@ -16,7 +14,7 @@ OutputHead::OutputHead(const ModelConfig& config, const RankSlices& slices, cons
 
 float* OutputHead::multiply(const float* x, int64_t rows) {
   float* part = part_.at_least(rows * widest_);
-  run_dot(pool_, {x, config_.hidden_size, rows, &head_, part, widest_});
+  products_.run({x, config_.hidden_size, rows, &head_, part, widest_});
   return part;
 }
 

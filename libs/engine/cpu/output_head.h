@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/cpu/matmul.h"
 #include "engine/cpu/matrix.h"
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/thread_pool.h"
@@ -36,6 +37,7 @@ class OutputHead {
   const ModelConfig& config_;
   const Matrix& head_;
   ThreadPool& pool_;
+  Products products_;
   int rank_;
   std::vector<Slice> vocabularies_;    // (ranks)
   int64_t widest_;                     // logits of the rank that has most

@@ -26,6 +26,7 @@ class Scratch {
   }
 
   [[nodiscard]] T* data() { return data_.get(); }
+  [[nodiscard]] const T* data() const { return data_.get(); }
 
  private:
   static constexpr std::align_val_t kAlignment{64};

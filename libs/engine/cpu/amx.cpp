@@ -1,0 +1,492 @@
+#include "engine/cpu/amx.h"
+
+#include <atomic>
+
+#include "engine/invariant.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+
+#include <cpuid.h>
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+// The rest of the program runs on CPUs that have none of this.
+#define BELLWETHER_AMX \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512bf16,amx-tile,amx-bf16")))
+#define BELLWETHER_AMX_INLINE BELLWETHER_AMX __attribute__((always_inline)) inline
+
+namespace bellwether::engine::cpu::amx {
+namespace {
+
+constexpr int64_t kLine = 64;         // bytes: of a cache line, of a row of a tile
+constexpr int64_t kTileRows = 16;     // outputs in a tile of weights
+constexpr int64_t kTileBytes = 1024;  // of a tile
+constexpr int64_t kStep = 32;         // columns that one instruction multiplies
+constexpr int64_t kUnit = 2 * kStep;  // columns that are unpacked together
+constexpr int64_t kTiles = 2;         // of weights that are multiplied together: a strip of outputs
+constexpr int64_t kStrip = kTiles * kTileRows;
+constexpr int64_t kTileSums = kTileRows * kGroupRows;
+constexpr int64_t kGroupSums = kTiles * kTileSums;
+constexpr int64_t kRowBlock = 8 * kGroupRows;  // rows of inputs that a second-level cache keeps for all outputs
+
+// A process must ask its kernel for the tiles' registers once, before its threads use them.
+bool request_permission() {
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM, which older headers lack
+  constexpr int kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+bool is_supported() {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned kBf16 = 1U << 22;
+  constexpr unsigned kTile = 1U << 24;
+  if ((d & kBf16) == 0 || (d & kTile) == 0) return false;
+  return __builtin_cpu_supports("avx512vbmi") != 0 && __builtin_cpu_supports("avx512bf16") != 0 &&
+         __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+         __builtin_cpu_supports("avx512dq") != 0 && request_permission();
+}
+
+std::atomic<bool>& switched_on() {
+  static std::atomic<bool> is_on = is_supported();
+  return is_on;
+}
+
+// FP8 codes become bf16 numbers that are their values times 2^-8: then what is added to the code's exponent has none of
+// its four bits set. Scales make up for it.
+constexpr float kCodeScale = 256;
+constexpr unsigned kExponent = 127 - 7 - 8;
+
+// bf16 bits of the magnitude codes 0 to 127, low bytes and high bytes apart.
+struct CodeTables {
+  alignas(64) std::array<uint8_t, 128> low;
+  alignas(64) std::array<uint8_t, 128> high;
+};
+
+constexpr CodeTables make_tables() {
+  CodeTables tables{};
+  for (unsigned code = 1; code < 128; ++code) {
+    unsigned exponent = kExponent + (code >> 3);
+    unsigned mantissa = code & 7;
+    if (code < 8) {  // subnormal: brought to the form 1.xxx
+      for (++exponent; mantissa < 8; --exponent) mantissa *= 2;
+    }
+    const unsigned bits = (exponent << 7) | ((mantissa & 7) << 4);
+    tables.low[code] = static_cast<uint8_t>(bits & 0xFF);
+    tables.high[code] = static_cast<uint8_t>(bits >> 8);
+  }
+  return tables;
+}
+
+constexpr CodeTables kTables = make_tables();
+
+// 64 codes to bf16: those of even columns, and those of odd ones to the next step's tile. pack() takes inputs in this
+// order.
+BELLWETHER_AMX_INLINE void unpack_normal(__m512i codes, std::byte* even, std::byte* odd) {
+  const __m512i kept = _mm512_set1_epi16(static_cast<int16_t>(0x87F0));
+  const __m512i exponent = _mm512_set1_epi16(kExponent << 7);
+  constexpr int kAndOr = 0xEA;  // (a & b) | c
+  const __m512i even_codes = _mm512_srai_epi16(_mm512_slli_epi16(codes, 8), 4);
+  const __m512i odd_codes = _mm512_srai_epi16(codes, 4);
+  _mm512_store_si512(even, _mm512_ternarylogic_epi32(even_codes, kept, exponent, kAndOr));
+  _mm512_store_si512(odd, _mm512_ternarylogic_epi32(odd_codes, kept, exponent, kAndOr));
+}
+
+// The same where there may be zeros and subnormals, which are rare.
+BELLWETHER_AMX_INLINE void unpack_any(__m512i codes, std::byte* even, std::byte* odd) {
+  const __m512i low = _mm512_permutex2var_epi8(_mm512_load_si512(kTables.low.data()), codes,
+                                               _mm512_load_si512(kTables.low.data() + 64));
+  const __m512i magnitude = _mm512_permutex2var_epi8(_mm512_load_si512(kTables.high.data()), codes,
+                                                     _mm512_load_si512(kTables.high.data() + 64));
+  constexpr int kOrAnd = 0xF8;  // a | (b & c)
+  const __m512i high = _mm512_ternarylogic_epi32(magnitude, codes, _mm512_set1_epi8(-128), kOrAnd);
+  const __m512i low_bytes = _mm512_set1_epi16(0xFF);
+  _mm512_store_si512(even, _mm512_ternarylogic_epi32(_mm512_slli_epi16(high, 8), low, low_bytes, kOrAnd));
+  _mm512_store_si512(odd, _mm512_or_si512(_mm512_srli_epi16(low, 8), _mm512_andnot_si512(low_bytes, high)));
+}
+
+BELLWETHER_AMX_INLINE __mmask64 not_normal(__m512i codes) {
+  return _mm512_testn_epi8_mask(codes, _mm512_set1_epi8(0x78));
+}
+
+// Columns [col, col_end), which share a scale in each row, of outputs [row, row_end).
+struct Block {
+  int64_t row = 0;
+  int64_t row_end = 0;
+  int64_t col = 0;
+  int64_t col_end = 0;
+};
+
+// The blocks of outputs [row_begin, row_end), strip after strip.
+class Blocks {
+ public:
+  Blocks(const Matrix& w, int64_t row_begin, int64_t row_end) : w_(&w), row_end_(row_end) { start(row_begin); }
+
+  [[nodiscard]] const Block& operator*() const { return block_; }
+  [[nodiscard]] bool at_end() const { return block_.row >= row_end_; }
+  void advance() {
+    if (block_.col_end == w_->cols) return start(block_.row_end);
+    block_.col = block_.col_end;
+    block_.col_end = end_of(block_.col);
+  }
+
+ private:
+  [[nodiscard]] int64_t end_of(int64_t col) const {
+    return std::min(w_->scales == nullptr ? col + kScaleBlock : w_->next_scale(col), w_->cols);
+  }
+  void start(int64_t row) { block_ = {row, std::min(row + kStrip, row_end_), 0, end_of(0)}; }
+
+  const Matrix* w_;
+  int64_t row_end_;
+  Block block_;
+};
+
+BELLWETHER_AMX_INLINE const std::byte* address(const Matrix& w, int64_t row, int64_t col) {
+  return w.data + (row * w.stride + col) * Matrix::bytes_of(w.format);
+}
+
+BELLWETHER_AMX_INLINE std::byte* tile_row(std::byte* tiles, int64_t output) {
+  return tiles + output / kTileRows * kTileBytes + output % kTileRows * kLine;
+}
+
+BELLWETHER_AMX void unpack_row(const Matrix& w, int64_t row, const Block& block, std::byte* to) {
+  constexpr int64_t kStride = kTiles * kTileBytes;
+  const std::byte* from = address(w, row, block.col);
+  const int64_t cols = block.col_end - block.col;
+  if (w.format == Matrix::Format::kFP8) {
+    for (int64_t k = 0; k < cols; k += kUnit, to += 2 * kStride) {
+      unpack_any(_mm512_loadu_si512(from + k), to, to + kStride);
+    }
+  } else {
+    for (int64_t k = 0; k < cols; k += kStep, to += kStride) _mm512_store_si512(to, _mm512_loadu_si512(from + 2 * k));
+  }
+}
+
+// Outputs [begin, end) of a block's strip as tiles (steps, kTiles, kTileBytes), with zeros beyond the block's last.
+// Asks memory for the same of `ahead`, which is to be unpacked next: the CPU does not foresee such jumps.
+BELLWETHER_AMX_INLINE void unpack(const Matrix& w, const Block& block, const Block& ahead, int64_t begin, int64_t end,
+                                  std::byte* tiles) {
+  constexpr int64_t kStride = kTiles * kTileBytes;
+  const int64_t row_bytes = w.stride * Matrix::bytes_of(w.format);
+  const std::byte* from = address(w, block.row, block.col);
+  const auto* soon = reinterpret_cast<const char*>(address(w, ahead.row, ahead.col));
+  const int64_t cols = block.col_end - block.col;
+  const bool is_usual = w.format == Matrix::Format::kFP8 && cols == kScaleBlock;
+  const int64_t last = std::min(end, block.row_end - block.row);
+  for (int64_t i = begin; i < last; ++i) {
+    std::byte* to = tile_row(tiles, i);
+    _mm_prefetch(soon + i * row_bytes, _MM_HINT_T1);
+    _mm_prefetch(soon + i * row_bytes + kLine, _MM_HINT_T1);
+    if (__builtin_expect(static_cast<long>(is_usual), 1) != 0) {
+      const __m512i first = _mm512_loadu_si512(from + i * row_bytes);
+      const __m512i second = _mm512_loadu_si512(from + i * row_bytes + kUnit);
+      if (__builtin_expect(_kortestz_mask64_u8(not_normal(first), not_normal(second)), 1) != 0) {
+        unpack_normal(first, to, to + kStride);
+        unpack_normal(second, to + 2 * kStride, to + 3 * kStride);
+        continue;
+      }
+    }
+    unpack_row(w, block.row + i, block, to);
+  }
+  for (int64_t i = std::max(begin, last); i < end; ++i) {
+    std::byte* to = tile_row(tiles, i);
+    for (int64_t k = 0; k < cols; k += kStep, to += kStride) _mm512_store_si512(to, _mm512_setzero_si512());
+  }
+}
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  std::array<uint8_t, 14> reserved{};
+  std::array<uint16_t, 16> row_bytes{kLine, kLine, kLine, kLine, kLine, kLine, kLine, kLine};
+  std::array<uint8_t, 16> rows{kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows};
+};
+static_assert(sizeof(TileConfig) == 64);
+
+// sums = or += scales * tile; (outputs, kGroupRows)
+template <int kTile>
+BELLWETHER_AMX_INLINE void add_tile(const float* scales, bool is_first, float* sums) {
+  alignas(64) std::array<float, kTileSums> tile;
+  _tile_stored(kTile, tile.data(), kLine);
+  for (int64_t i = 0; i < kTileRows; ++i) {
+    const __m512 before = is_first ? _mm512_setzero_ps() : _mm512_load_ps(sums + i * kGroupRows);
+    const __m512 products = _mm512_load_ps(tile.data() + i * kGroupRows);
+    _mm512_store_ps(sums + i * kGroupRows, _mm512_fmadd_ps(_mm512_set1_ps(scales[i]), products, before));
+  }
+}
+
+// A block times one group of rows. Calls between(step) after each step's instructions: the CPU does both at once.
+// inputs: (steps, high and low, kTileBytes); sums: (kTiles, kTileSums).
+template <class Between>
+BELLWETHER_AMX_INLINE void multiply_group(const std::byte* weights, const std::byte* inputs, int64_t steps,
+                                          const float* scales, bool is_first, float* sums, Between&& between) {
+  _tile_zero(0);
+  _tile_zero(1);
+  for (int64_t step = 0; step < steps; ++step) {
+    const std::byte* a = weights + step * kTiles * kTileBytes;
+    const std::byte* b = inputs + step * 2 * kTileBytes;
+    _tile_loadd(4, a, kLine);
+    _tile_loadd(5, a + kTileBytes, kLine);
+    _tile_loadd(6, b, kLine);
+    _tile_loadd(7, b + kTileBytes, kLine);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 5, 6);
+    _tile_dpbf16ps(0, 4, 7);
+    _tile_dpbf16ps(1, 5, 7);
+    between(step);
+  }
+  add_tile<0>(scales, is_first, sums);
+  add_tile<1>(scales + kTileRows, is_first, sums + kTileSums);
+}
+
+// The same of two groups, whose inputs lie group_bytes apart: half as many loads for each product.
+template <class Between>
+BELLWETHER_AMX_INLINE void multiply_two_groups(const std::byte* weights, const std::byte* inputs, int64_t group_bytes,
+                                               int64_t steps, const float* scales, bool is_first, float* sums,
+                                               Between&& between) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (int64_t step = 0; step < steps; ++step) {
+    const std::byte* a = weights + step * kTiles * kTileBytes;
+    const std::byte* b = inputs + step * 2 * kTileBytes;
+    _tile_loadd(4, a, kLine);
+    _tile_loadd(6, b, kLine);
+    _tile_loadd(7, b + group_bytes, kLine);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(2, 4, 7);
+    _tile_loadd(5, a + kTileBytes, kLine);
+    _tile_dpbf16ps(1, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    _tile_loadd(6, b + kTileBytes, kLine);
+    _tile_loadd(7, b + group_bytes + kTileBytes, kLine);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(2, 4, 7);
+    _tile_dpbf16ps(1, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    between(step);
+  }
+  add_tile<0>(scales, is_first, sums);
+  add_tile<1>(scales + kTileRows, is_first, sums + kTileSums);
+  add_tile<2>(scales, is_first, sums + kGroupSums);
+  add_tile<3>(scales + kTileRows, is_first, sums + kGroupSums + kTileSums);
+}
+
+// 16 x 16 words.
+BELLWETHER_AMX_INLINE void transpose(__m512i (&v)[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  constexpr int kEven = 0x88;  // of four quarters
+  constexpr int kOdd = 0xDD;
+  for (int i = 0; i < 4; ++i) {
+    const __m512i a = _mm512_shuffle_i32x4(v[i], v[i + 4], kEven);
+    const __m512i b = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], kEven);
+    const __m512i c = _mm512_shuffle_i32x4(v[i], v[i + 4], kOdd);
+    const __m512i d = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], kOdd);
+    t[i] = _mm512_shuffle_i32x4(a, b, kEven);
+    t[i + 4] = _mm512_shuffle_i32x4(c, d, kEven);
+    t[i + 8] = _mm512_shuffle_i32x4(a, b, kOdd);
+    t[i + 12] = _mm512_shuffle_i32x4(c, d, kOdd);
+  }
+  for (int i = 0; i < 16; ++i) v[i] = t[i];
+}
+
+// y (rows, outputs) = sums (outputs, kGroupRows)
+BELLWETHER_AMX_INLINE void store_sums(const float* sums, int64_t rows, int64_t outputs, float* y, int64_t y_stride) {
+  if (rows == 1) {
+    for (int64_t o = 0; o < outputs; ++o) y[o] = sums[o * kGroupRows];
+    return;
+  }
+  __m512i v[16];
+  for (int64_t i = 0; i < 16; ++i) v[i] = _mm512_load_si512(sums + i * kGroupRows);
+  transpose(v);
+  const auto mask = static_cast<__mmask16>((1U << outputs) - 1);
+  for (int64_t r = 0; r < 16; ++r) {
+    if (r < rows) _mm512_mask_storeu_epi32(y + r * y_stride, mask, v[r]);
+  }
+}
+
+// While one block is multiplied, the next is unpacked. Rows: kRowBlock at most.
+BELLWETHER_AMX void dot_strips(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin,
+                               int64_t row_end, float* y, int64_t y_stride) {
+  alignas(64) std::array<std::byte, kScaleBlock / kStep * kTiles * kTileBytes> weights[2];
+  alignas(64) std::array<float, kRowBlock / kGroupRows * kGroupSums> sums;
+  alignas(64) std::array<float, kStrip> scales{};
+  const int64_t groups = (rows + kGroupRows - 1) / kGroupRows;
+  const int64_t group_bytes = packed_bytes(kGroupRows, w.cols);
+  Blocks blocks(w, row_begin, row_end);
+  Blocks ahead = blocks;
+  ahead.advance();
+  Block block = *blocks;
+  unpack(w, block, *ahead, 0, kStrip, weights[0].data());
+  for (int current = 0; !blocks.at_end(); current = 1 - current) {
+    block = *blocks;
+    const Block next = *ahead;
+    ahead.advance();
+    if (ahead.at_end()) ahead = blocks;  // there is no more to ask memory for
+    for (int64_t o = block.row; o < block.row_end; ++o) {
+      scales[o - block.row] = w.scales == nullptr ? 1 : w.scale_of(o, block.col) * kCodeScale;
+    }
+    const std::byte* tiles = weights[current].data();
+    std::byte* next_tiles = weights[1 - current].data();
+    const int64_t steps = (block.col_end - block.col) / kStep;
+    const auto unpack_next = [&](int64_t step) BELLWETHER_AMX {
+      constexpr int64_t kPart = kStrip * kStep / kScaleBlock;
+      unpack(w, next, *ahead, step * kPart, step + 1 == steps ? kStrip : (step + 1) * kPart, next_tiles);
+    };
+    const auto nothing = [](int64_t) {};
+    const std::byte* inputs = packed + block.col / kStep * 2 * kTileBytes;
+    const bool is_first = block.col == 0;
+    if (groups == 1) {
+      multiply_group(tiles, inputs, steps, scales.data(), is_first, sums.data(), unpack_next);
+    } else {
+      multiply_two_groups(tiles, inputs, group_bytes, steps, scales.data(), is_first, sums.data(), unpack_next);
+    }
+    int64_t group = 2;
+    for (; group + 2 <= groups; group += 2) {
+      multiply_two_groups(tiles, inputs + group * group_bytes, group_bytes, steps, scales.data(), is_first,
+                          sums.data() + group * kGroupSums, nothing);
+    }
+    if (group < groups) {
+      multiply_group(tiles, inputs + group * group_bytes, steps, scales.data(), is_first,
+                     sums.data() + group * kGroupSums, nothing);
+    }
+    blocks.advance();
+    if (block.col_end < w.cols) continue;
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t o = 0; o < block.row_end - block.row; o += kTileRows) {
+        store_sums(sums.data() + g * kGroupSums + o * kGroupRows, std::min(kGroupRows, rows - g * kGroupRows),
+                   std::min(kTileRows, block.row_end - block.row - o),
+                   y + g * kGroupRows * y_stride + (block.row + o - row_begin), y_stride);
+      }
+    }
+  }
+}
+
+BELLWETHER_AMX void dot_all(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end,
+                            float* y, int64_t y_stride) {
+  const TileConfig config;
+  _tile_loadconfig(&config);
+  for (int64_t r = 0; r < rows; r += kRowBlock) {
+    dot_strips(packed + packed_bytes(r, w.cols), std::min(kRowBlock, rows - r), w, row_begin, row_end, y + r * y_stride,
+               y_stride);
+  }
+  _tile_release();  // registers in use would make every change of threads slower
+}
+
+// 32 numbers as pairs of bf16, high and low.
+BELLWETHER_AMX_INLINE void split(__m512 a, __m512 b, __m512i* high, __m512i* low) {
+  const auto rounded = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
+  const auto widened = [](__m256i half) BELLWETHER_AMX {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  };
+  const __m512 high_a = widened(_mm512_castsi512_si256(rounded));
+  const __m512 high_b = widened(_mm512_extracti64x4_epi64(rounded, 1));
+  *high = rounded;
+  *low = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_sub_ps(b, high_b), _mm512_sub_ps(a, high_a)));
+}
+
+// For each 32 columns a tile of high parts and one of low ones: (16 pairs of columns, kGroupRows, 2).
+BELLWETHER_AMX void pack(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bool is_fp8, std::byte* out) {
+  // Of 32 numbers.
+  const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
+  for (int64_t k = 0; k < cols; k += kStep, out += 2 * kTileBytes) {
+    __m512i high[16];
+    __m512i low[16];
+    for (int64_t r = 0; r < 16; ++r) {
+      if (r >= rows) {
+        high[r] = low[r] = _mm512_setzero_si512();
+        continue;
+      }
+      const float* from = x + r * x_stride + (is_fp8 ? k / kUnit * kUnit : k);
+      const __m512 a = _mm512_loadu_ps(from);
+      const __m512 b = _mm512_loadu_ps(from + 16);
+      if (!is_fp8) {
+        split(a, b, &high[r], &low[r]);
+        continue;
+      }
+      const __m512 c = _mm512_loadu_ps(from + 32);
+      const __m512 d = _mm512_loadu_ps(from + 48);
+      const __m512i chosen = k % kUnit == 0 ? evens : odds;
+      split(_mm512_permutex2var_ps(a, chosen, b), _mm512_permutex2var_ps(c, chosen, d), &high[r], &low[r]);
+    }
+    transpose(high);
+    transpose(low);
+    for (int64_t i = 0; i < 16; ++i) {
+      _mm512_store_si512(out + i * kLine, high[i]);
+      _mm512_store_si512(out + kTileBytes + i * kLine, low[i]);
+    }
+  }
+}
+
+}  // namespace
+
+bool enabled() {
+  return switched_on().load(std::memory_order_relaxed);
+}
+
+void set_enabled(bool enabled) {
+  static const bool is_possible = is_supported();
+  switched_on().store(enabled && is_possible, std::memory_order_relaxed);
+}
+
+void pack_group(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, std::byte* out) {
+  pack(x, x_stride, rows, w.cols, w.format == Matrix::Format::kFP8, out);
+}
+
+void dot_packed(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end, float* y,
+                int64_t y_stride) {
+  if (rows > 0 && row_begin < row_end) dot_all(packed, rows, w, row_begin, row_end, y, y_stride);
+}
+
+// Routers are bf16: they stay in float32, for a small difference there can choose another expert. So does the output's
+// matrix, which few rows are multiplied with.
+bool takes(const Matrix& w) {
+  return w.format == Matrix::Format::kFP8 && w.cols > 0 && w.cols % kUnit == 0 && w.scale_col % kUnit == 0;
+}
+
+}  // namespace bellwether::engine::cpu::amx
+
+#else
+
+namespace bellwether::engine::cpu::amx {
+
+bool enabled() {
+  return false;
+}
+
+void set_enabled(bool) {}
+
+bool takes(const Matrix&) {
+  return false;
+}
+
+void pack_group(const float*, int64_t, int64_t, const Matrix&, std::byte*) {
+  require(false, "no AMX here");
+}
+
+void dot_packed(const std::byte*, int64_t, const Matrix&, int64_t, int64_t, float*, int64_t) {
+  require(false, "no AMX here");
+}
+
+}  // namespace bellwether::engine::cpu::amx
+
+#endif

@@ -1,0 +1,44 @@
+// Products of weights in the matrix unit of Intel's CPUs (AMX), on one thread.
+//
+// A float x is split into two bf16 numbers, high = x rounded and low = x - high rounded, which together are x to 2^-17
+// of it; FP8 codes and bf16 weights are bf16 numbers already. The unit multiplies pairs exactly and sums in float32 in
+// an order of its own, of each 32 columns first the products of all high parts, then of all low ones. The sum over a
+// scale block's columns is multiplied by the scale and added, fused, to those of the blocks before it. So a row of a
+// product is the same bit for bit whichever rows, and whichever part of the matrix, are computed with it. It is not
+// what dot_rows() gives: it differs in the last of its bits, as sums in two orders do.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/cpu/matrix.h"
+
+namespace bellwether::engine::cpu::amx {
+
+// Whether products are computed here: the CPU and its kernel can, and nobody said set_enabled(false).
+[[nodiscard]] bool enabled();
+
+// For tests and comparisons, while nothing is computed. What the CPU cannot do stays disabled.
+void set_enabled(bool enabled);
+
+// Whether a matrix of such format and columns is multiplied here, if enabled(): a question of its shape alone, so that
+// the same rank of the same model always gives the same answer.
+[[nodiscard]] bool takes(const Matrix& w);
+
+// Rows of inputs that are laid out together.
+inline constexpr int64_t kGroupRows = 16;
+
+// Bytes of that many rows of `cols` columns, laid out.
+[[nodiscard]] constexpr int64_t packed_bytes(int64_t rows, int64_t cols) {
+  return (rows + kGroupRows - 1) / kGroupRows * kGroupRows * cols * 4;
+}
+
+// Lays out the rows of x, x_stride floats apart, for products with `w`. out: packed_bytes(rows, w.cols), aligned to
+// cache lines. REQUIRES: rows <= kGroupRows; enabled() and takes(w).
+void pack_group(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, std::byte* out);
+
+// As dot_rows() (kernels.h), of rows laid out group after group. REQUIRES: enabled() and takes(w).
+void dot_packed(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end, float* y,
+                int64_t y_stride);
+
+}  // namespace bellwether::engine::cpu::amx
