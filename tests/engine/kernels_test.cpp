@@ -335,7 +335,7 @@ std::vector<float> amx_product(const std::vector<float>& x, int64_t rows, const 
   Scratch<std::byte> packed;
   std::byte* to = packed.at_least(amx::packed_bytes(rows, w.cols));
   for (int64_t row = 0; row < rows; row += amx::kGroupRows) {
-    amx::pack_group(x.data() + row * w.cols, w.cols, std::min(amx::kGroupRows, rows - row), w,
+    amx::pack_group(x.data() + row * w.cols, w.cols, std::min(amx::kGroupRows, rows - row), w.cols,
                     to + amx::packed_bytes(row, w.cols));
   }
   std::vector<float> y(static_cast<size_t>(rows * (end - begin) + 1), -7);

@@ -11,6 +11,7 @@
 
 #include <boost/json.hpp>
 
+#include "engine/cpu/amx.h"
 #include "engine/rank_processes.h"
 #include "engine/tiny_model.h"
 #include "weights/safetensors.h"
@@ -235,6 +236,23 @@ TEST_P(Nano, AnswersAsTransformersDoes) {
 
 INSTANTIATE_TEST_SUITE_P(Cuts, Nano, testing::Values(Cut{1, 0}, Cut{1, 3}, Cut{2, 1}, Cut{4, 0}, Cut{4, 2}),
                          [](const auto& info) { return name_of(info.param); });
+
+// What a CPU without a matrix unit computes, and that this one has computed otherwise if it has one.
+TEST(NanoAlone, AnswersAsTransformersDoesWithoutAmx) {
+  const auto cases = cases_of(BELLWETHER_TEST_DATA "/nano/reference.json");
+  const bool has_amx = cpu::amx::enabled();
+  const auto usual = run_alone(load_nano, cases, {.threads = 1});
+  cpu::amx::set_enabled(false);
+  const auto plain = run_alone(load_nano, cases, {.threads = 1});
+  cpu::amx::set_enabled(has_amx);
+  bool is_same = true;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    SCOPED_TRACE("case " + std::to_string(i));
+    expect_greedy(cases[i], plain[i]);
+    is_same &= usual[i].logits == plain[i].logits;
+  }
+  EXPECT_NE(is_same, has_amx);
+}
 
 TEST(NanoAlone, ThreadsDoNotMatter) {
   const auto all = cases_of(BELLWETHER_TEST_DATA "/nano/reference.json");

@@ -138,9 +138,7 @@ class Blocks {
   }
 
  private:
-  [[nodiscard]] int64_t end_of(int64_t col) const {
-    return std::min(w_->scales == nullptr ? col + kScaleBlock : w_->next_scale(col), w_->cols);
-  }
+  [[nodiscard]] int64_t end_of(int64_t col) const { return std::min(w_->next_scale(col), w_->cols); }
   void start(int64_t row) { block_ = {row, std::min(row + kStrip, row_end_), 0, end_of(0)}; }
 
   const Matrix* w_;
@@ -149,7 +147,7 @@ class Blocks {
 };
 
 BELLWETHER_AMX_INLINE const std::byte* address(const Matrix& w, int64_t row, int64_t col) {
-  return w.data + (row * w.stride + col) * Matrix::bytes_of(w.format);
+  return w.data + row * w.stride + col;
 }
 
 BELLWETHER_AMX_INLINE std::byte* tile_row(std::byte* tiles, int64_t output) {
@@ -159,13 +157,8 @@ BELLWETHER_AMX_INLINE std::byte* tile_row(std::byte* tiles, int64_t output) {
 BELLWETHER_AMX void unpack_row(const Matrix& w, int64_t row, const Block& block, std::byte* to) {
   constexpr int64_t kStride = kTiles * kTileBytes;
   const std::byte* from = address(w, row, block.col);
-  const int64_t cols = block.col_end - block.col;
-  if (w.format == Matrix::Format::kFP8) {
-    for (int64_t k = 0; k < cols; k += kUnit, to += 2 * kStride) {
-      unpack_any(_mm512_loadu_si512(from + k), to, to + kStride);
-    }
-  } else {
-    for (int64_t k = 0; k < cols; k += kStep, to += kStride) _mm512_store_si512(to, _mm512_loadu_si512(from + 2 * k));
+  for (int64_t k = 0; k < block.col_end - block.col; k += kUnit, to += 2 * kStride) {
+    unpack_any(_mm512_loadu_si512(from + k), to, to + kStride);
   }
 }
 
@@ -174,19 +167,18 @@ BELLWETHER_AMX void unpack_row(const Matrix& w, int64_t row, const Block& block,
 BELLWETHER_AMX_INLINE void unpack(const Matrix& w, const Block& block, const Block& ahead, int64_t begin, int64_t end,
                                   std::byte* tiles) {
   constexpr int64_t kStride = kTiles * kTileBytes;
-  const int64_t row_bytes = w.stride * Matrix::bytes_of(w.format);
   const std::byte* from = address(w, block.row, block.col);
   const auto* soon = reinterpret_cast<const char*>(address(w, ahead.row, ahead.col));
   const int64_t cols = block.col_end - block.col;
-  const bool is_usual = w.format == Matrix::Format::kFP8 && cols == kScaleBlock;
+  const bool is_whole = cols == kScaleBlock;
   const int64_t last = std::min(end, block.row_end - block.row);
   for (int64_t i = begin; i < last; ++i) {
     std::byte* to = tile_row(tiles, i);
-    _mm_prefetch(soon + i * row_bytes, _MM_HINT_T1);
-    _mm_prefetch(soon + i * row_bytes + kLine, _MM_HINT_T1);
-    if (__builtin_expect(static_cast<long>(is_usual), 1) != 0) {
-      const __m512i first = _mm512_loadu_si512(from + i * row_bytes);
-      const __m512i second = _mm512_loadu_si512(from + i * row_bytes + kUnit);
+    _mm_prefetch(soon + i * w.stride, _MM_HINT_T1);
+    _mm_prefetch(soon + i * w.stride + kLine, _MM_HINT_T1);
+    if (__builtin_expect(static_cast<long>(is_whole), 1) != 0) {
+      const __m512i first = _mm512_loadu_si512(from + i * w.stride);
+      const __m512i second = _mm512_loadu_si512(from + i * w.stride + kUnit);
       if (__builtin_expect(_kortestz_mask64_u8(not_normal(first), not_normal(second)), 1) != 0) {
         unpack_normal(first, to, to + kStride);
         unpack_normal(second, to + 2 * kStride, to + 3 * kStride);
@@ -342,7 +334,7 @@ BELLWETHER_AMX void dot_strips(const std::byte* packed, int64_t rows, const Matr
     ahead.advance();
     if (ahead.at_end()) ahead = blocks;  // there is no more to ask memory for
     for (int64_t o = block.row; o < block.row_end; ++o) {
-      scales[o - block.row] = w.scales == nullptr ? 1 : w.scale_of(o, block.col) * kCodeScale;
+      scales[o - block.row] = w.scale_of(o, block.col) * kCodeScale;
     }
     const std::byte* tiles = weights[current].data();
     std::byte* next_tiles = weights[1 - current].data();
@@ -404,7 +396,7 @@ BELLWETHER_AMX_INLINE void split(__m512 a, __m512 b, __m512i* high, __m512i* low
 }
 
 // For each 32 columns a tile of high parts and one of low ones: (16 pairs of columns, kGroupRows, 2).
-BELLWETHER_AMX void pack(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bool is_fp8, std::byte* out) {
+BELLWETHER_AMX void pack(const float* x, int64_t x_stride, int64_t rows, int64_t cols, std::byte* out) {
   // Of 32 numbers.
   const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
@@ -416,13 +408,9 @@ BELLWETHER_AMX void pack(const float* x, int64_t x_stride, int64_t rows, int64_t
         high[r] = low[r] = _mm512_setzero_si512();
         continue;
       }
-      const float* from = x + r * x_stride + (is_fp8 ? k / kUnit * kUnit : k);
+      const float* from = x + r * x_stride + k / kUnit * kUnit;
       const __m512 a = _mm512_loadu_ps(from);
       const __m512 b = _mm512_loadu_ps(from + 16);
-      if (!is_fp8) {
-        split(a, b, &high[r], &low[r]);
-        continue;
-      }
       const __m512 c = _mm512_loadu_ps(from + 32);
       const __m512 d = _mm512_loadu_ps(from + 48);
       const __m512i chosen = k % kUnit == 0 ? evens : odds;
@@ -448,8 +436,8 @@ void set_enabled(bool enabled) {
   switched_on().store(enabled && is_possible, std::memory_order_relaxed);
 }
 
-void pack_group(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, std::byte* out) {
-  pack(x, x_stride, rows, w.cols, w.format == Matrix::Format::kFP8, out);
+void pack_group(const float* x, int64_t x_stride, int64_t rows, int64_t cols, std::byte* out) {
+  pack(x, x_stride, rows, cols, out);
 }
 
 void dot_packed(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end, float* y,
@@ -479,7 +467,7 @@ bool takes(const Matrix&) {
   return false;
 }
 
-void pack_group(const float*, int64_t, int64_t, const Matrix&, std::byte*) {
+void pack_group(const float*, int64_t, int64_t, int64_t, std::byte*) {
   require(false, "no AMX here");
 }
 

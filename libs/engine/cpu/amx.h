@@ -1,7 +1,7 @@
 // Products of weights in the matrix unit of Intel's CPUs (AMX), on one thread.
 //
 // A float x is split into two bf16 numbers, high = x rounded and low = x - high rounded, which together are x to 2^-17
-// of it; FP8 codes and bf16 weights are bf16 numbers already. The unit multiplies pairs exactly and sums in float32 in
+// of it; FP8 codes are bf16 numbers already. The unit multiplies pairs exactly and sums in float32 in
 // an order of its own, of each 32 columns first the products of all high parts, then of all low ones. The sum over a
 // scale block's columns is multiplied by the scale and added, fused, to those of the blocks before it. So a row of a
 // product is the same bit for bit whichever rows, and whichever part of the matrix, are computed with it. It is not
@@ -21,8 +21,7 @@ namespace bellwether::engine::cpu::amx {
 // For tests and comparisons, while nothing is computed. What the CPU cannot do stays disabled.
 void set_enabled(bool enabled);
 
-// Whether a matrix of such format and columns is multiplied here, if enabled(): a question of its shape alone, so that
-// the same rank of the same model always gives the same answer.
+// Whether a matrix of such format and columns is multiplied here, if enabled(): FP8, in whole 64 columns.
 [[nodiscard]] bool takes(const Matrix& w);
 
 // Rows of inputs that are laid out together.
@@ -33,9 +32,10 @@ inline constexpr int64_t kGroupRows = 16;
   return (rows + kGroupRows - 1) / kGroupRows * kGroupRows * cols * 4;
 }
 
-// Lays out the rows of x, x_stride floats apart, for products with `w`. out: packed_bytes(rows, w.cols), aligned to
-// cache lines. REQUIRES: rows <= kGroupRows; enabled() and takes(w).
-void pack_group(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, std::byte* out);
+// Lays out the rows of x, x_stride floats apart. out: packed_bytes(rows, cols), aligned to
+// cache lines. REQUIRES: rows <= kGroupRows; enabled(), and a matrix of
+// so many columns is taken.
+void pack_group(const float* x, int64_t x_stride, int64_t rows, int64_t cols, std::byte* out);
 
 // As dot_rows() (kernels.h), of rows laid out group after group. REQUIRES: enabled() and takes(w).
 void dot_packed(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end, float* y,

@@ -28,7 +28,7 @@ int64_t Products::add_runs(const DotJob& job, int64_t bytes) {
       groups_.push_back({.x = job.x + first * job.x_stride,
                          .x_stride = job.x_stride,
                          .rows = std::min(amx::kGroupRows, end - first),
-                         .w = job.w,
+                         .cols = job.w->cols,
                          .place = bytes + amx::packed_bytes(first - row, job.w->cols)});
     }
     bytes += amx::packed_bytes(end - row, job.w->cols);
@@ -54,7 +54,7 @@ void Products::prepare(std::span<const DotJob> jobs) {
   std::byte* packed = packed_.at_least(bytes);
   const auto pack = [&](int64_t i) {
     const Group& group = groups_[i];
-    amx::pack_group(group.x, group.x_stride, group.rows, *group.w, packed + group.place);
+    amx::pack_group(group.x, group.x_stride, group.rows, group.cols, packed + group.place);
   };
   if (bytes < kParallelPackMin) {
     for (int64_t i = 0; i < std::ssize(groups_); ++i) pack(i);

@@ -98,7 +98,7 @@ class Products {
     const float* x;
     int64_t x_stride;
     int64_t rows;
-    const Matrix* w;
+    int64_t cols;
     int64_t place;  // in packed_
   };
 
