@@ -164,9 +164,8 @@ bool is_idle(MeshProcess& mesh) {
   const json::value replicas = mesh.replicas();
   if (replicas.as_array().size() != 3) return false;
   for (const json::value& replica : replicas.as_array()) {
-    const json::value& load = replica.at("load");
-    if (replica.at("phase") != "ready" || load.at("running") != 0 || load.at("waiting") != 0 ||
-        load.at("kv_blocks_used") != 0) {
+    if (replica.at("phase") != "ready" || replica.at("running") != 0 || replica.at("waiting") != 0 ||
+        replica.at("kv_blocks_used") != 0) {
       return false;
     }
   }
