@@ -67,6 +67,7 @@ void append(ReplyPart& whole, ReplyPart part) {
   std::move(part.logprobs.begin(), part.logprobs.end(), std::back_inserter(whole.logprobs));
   std::move(part.prompt_logprobs.begin(), part.prompt_logprobs.end(), std::back_inserter(whole.prompt_logprobs));
   whole.tokens = part.tokens;
+  whole.reasoning_tokens += part.reasoning_tokens;
   if (part.end) whole.end = part.end;
 }
 
@@ -86,6 +87,7 @@ const std::vector<Api::Route>& Api::route_table() {
   static const std::vector<Route> routes = {
       {"POST", "/v1/chat/completions", &Api::chat, response_of},
       {"POST", "/v1/completions", &Api::complete, response_of},
+      {"POST", "/v1/responses", &Api::respond, response_of},
       {"POST", "/v1/messages", &Api::message, messages_response_of},
       {"POST", "/v1/messages/count_tokens", &Api::count_tokens, messages_response_of},
       {"GET", "/v1/models", &Api::list_models, response_of},

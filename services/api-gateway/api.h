@@ -57,6 +57,7 @@ class Api {
   // Tokens.
   boost::asio::awaitable<void> chat(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> complete(mesh::HttpExchange& exchange, Access& access);
+  boost::asio::awaitable<void> respond(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> message(mesh::HttpExchange& exchange, Access& access);
   // About models and the gateway.
   boost::asio::awaitable<void> list_models(mesh::HttpExchange& exchange, Access& access);

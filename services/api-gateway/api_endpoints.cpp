@@ -12,6 +12,8 @@
 #include "api-gateway/completion_request.h"
 #include "api-gateway/messages_reply.h"
 #include "api-gateway/messages_request.h"
+#include "api-gateway/responses_reply.h"
+#include "api-gateway/responses_request.h"
 #include "api-gateway/tokenize_request.h"
 
 namespace bellwether::gateway {
@@ -61,6 +63,15 @@ asio::awaitable<void> Api::complete(HttpExchange& exchange, Access& access) {
   const JobContext context = co_await job_context(completion.parameters.model, access);
   Job job = completion_job(completion, context);
   job.format = std::make_unique<CompletionReply>(reply_head(access), std::move(job.reply));
+  co_await generate(exchange, access, std::move(job));
+}
+
+asio::awaitable<void> Api::respond(HttpExchange& exchange, Access& access) {
+  check_capacity(1);
+  ResponsesRequest request = parse_responses_request(exchange.request().body, limits_);
+  const JobContext context = co_await job_context(request.chat.parameters.model, access);
+  Job job = chat_job(request.chat, context, "input");
+  job.format = std::make_unique<ResponsesReply>(reply_head(access), std::move(request.echo), job.reply.logprobs);
   co_await generate(exchange, access, std::move(job));
 }
 

@@ -123,6 +123,15 @@ void parse_prompt_end(const JsonFields& body, text::Conversation& conversation) 
 
 }  // namespace
 
+void parse_template_arguments(const JsonFields& body, text::Conversation& conversation) {
+  const json::value* arguments = body.find("chat_template_kwargs");
+  if (arguments == nullptr) return;
+  if (!arguments->is_object()) refuse_field("chat_template_kwargs", "must be an object");
+  for (const auto& argument : arguments->get_object()) {
+    conversation.template_arguments.insert_or_assign(argument.key(), argument.value());
+  }
+}
+
 void set_reasoning_effort(text::Conversation& conversation, std::string_view effort, const std::string& path) {
   constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium", "high", "xhigh"};
   if (std::find(std::begin(kEfforts), std::end(kEfforts), effort) == std::end(kEfforts)) {
@@ -148,10 +157,7 @@ void parse_conversation(const JsonFields& body, const RequestLimits& limits, Cha
   request.tool_choice = std::move(use.choice);
   request.parallel_tool_calls = use.parallel;
   parse_prompt_end(body, conversation);
-  if (const json::value* arguments = body.find("chat_template_kwargs")) {
-    if (!arguments->is_object()) refuse_field("chat_template_kwargs", "must be an object");
-    conversation.template_arguments = arguments->get_object();
-  }
+  parse_template_arguments(body, conversation);
   if (const auto effort = body.text("reasoning_effort")) {
     set_reasoning_effort(conversation, *effort, "reasoning_effort");
   }

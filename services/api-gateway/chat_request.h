@@ -24,6 +24,9 @@ struct ChatRequest {
 // The members that say what the prompt is: messages, tools, tool_choice, the template's arguments.
 void parse_conversation(const JsonFields& body, const RequestLimits& limits, ChatRequest& request);
 
+// `chat_template_kwargs`. What is there already gives way.
+void parse_template_arguments(const JsonFields& body, text::Conversation& conversation);
+
 // "none" asks for no reasoning at all; all are hints, for chat templates that read them. Throws, naming `path`.
 void set_reasoning_effort(text::Conversation& conversation, std::string_view effort, const std::string& path);
 

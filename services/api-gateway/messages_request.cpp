@@ -144,6 +144,7 @@ std::vector<json::value> parse_tools(const JsonFields& body) {
     if (const auto description = tool.text("description")) function["description"] = *description;
     function["parameters"] = *tool.find("input_schema");
     tools.push_back({{"type", "function"}, {"function", std::move(function)}});
+    check_new_name(tools, tool.path("name"));
   }
   return tools;
 }
@@ -215,6 +216,7 @@ ChatRequest parse_messages_request(std::string_view text, const RequestLimits& l
   parse_messages(body, limits, request.conversation);
   parse_tool_use(body, request);
   parse_thinking(body, request);
+  parse_template_arguments(body, request.conversation);
   return request;
 }
 

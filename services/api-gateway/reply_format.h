@@ -45,6 +45,7 @@ struct ReplyPart {
   std::vector<TokenLogprobs> prompt_logprobs = {};  // of the prompt's tokens from the second on, if asked for
   std::optional<ReplyEnd> end = {};                 // it was the choice's last
   uint32_t tokens = 0;                              // of the choice so far
+  uint32_t reasoning_tokens = 0;                    // of this part: they come first in it
 };
 
 // A prompt as its reply may repeat it.

@@ -82,7 +82,8 @@ ReplyPart ReplyStream::read(size_t prompt, TokenPiece piece) {
   part.output = choice.output.push(piece);
   part.tokens = choice.output.tokens();
   const size_t taken = part.tokens - tokens_before;
-  usage_.reasoning_tokens += choice.output.reasoning_tokens() - reasoning_before;
+  part.reasoning_tokens = choice.output.reasoning_tokens() - reasoning_before;
+  usage_.reasoning_tokens += part.reasoning_tokens;
   measure(choice, taken);
   if (generations_[prompt].request().sampling().logprobs()) {
     // The token that ends the text is no part of it, in either.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 namespace bellwether::gateway {
 
@@ -25,17 +24,14 @@ std::vector<json::value> parse_tools(const JsonFields& body) {
   std::vector<json::value> tools;
   const json::array* values = body.array("tools", kToolsMax);
   if (values == nullptr) return tools;
-  std::set<std::string, std::less<>> names;
   for (size_t i = 0; i < values->size(); ++i) {
     const JsonFields tool = JsonFields::of((*values)[i], element_path("tools", i));
     if (tool.required_text("type") != "function") refuse_field(tool.path("type"), "must be \"function\"");
     const auto function = tool.object("function");
     if (!function) refuse_field(tool.path("function"), "is required");
     check_function(*function);
-    if (!names.emplace(function->required_text("name")).second) {
-      refuse_field(function->path("name"), "is the name of an earlier one, too");
-    }
     tools.push_back((*values)[i]);
+    check_new_name(tools, function->path("name"));
   }
   return tools;
 }
@@ -75,6 +71,12 @@ void check_function(const JsonFields& function) {
   if (function.boolean("strict").value_or(false)) {
     refuse_field(function.path("strict"), "other than false is not supported");
   }
+}
+
+void check_new_name(const std::vector<json::value>& tools, const std::string& path) {
+  const bool is_taken = std::any_of(tools.begin(), tools.end() - 1,
+                                    [&](const json::value& tool) { return name_of(tool) == name_of(tools.back()); });
+  if (is_taken) refuse_field(path, "is the name of an earlier one, too");
 }
 
 void check_tool_choice(const ToolUse& use, const std::string& path) {

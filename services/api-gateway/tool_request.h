@@ -29,6 +29,9 @@ struct ToolUse {
 // "strict").
 void check_function(const JsonFields& function);
 
+// Throws, naming `path`, when a tool before the last has the last one's name.
+void check_new_name(const std::vector<boost::json::value>& tools, const std::string& path);
+
 // Throws, naming `path`, when the choice cannot be honoured with these tools.
 void check_tool_choice(const ToolUse& use, const std::string& path);
 

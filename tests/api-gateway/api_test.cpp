@@ -585,6 +585,42 @@ TEST_F(ApiTest, AnthropicsMessages) {
   EXPECT_EQ(bad->json().at("type"), "error");
 }
 
+TEST_F(ApiTest, ResponsesWholeAndStreamed) {
+  start_with_head();
+  const std::string body = R"({"model":"nano","max_output_tokens":9,"instructions":"S","input":"Hello")";
+  auto call = post("/v1/responses", body + R"(,"include":["message.output_text.logprobs"]})");
+  const v1::GenerateRequest request = script_->requests.wait();
+  EXPECT_EQ(std::vector<uint32_t>(request.prompt_ids().begin(), request.prompt_ids().end()),
+            encode("<｜begin▁of▁sentence｜>S<｜User｜>Hello<｜Assistant｜><think>\n"));
+  EXPECT_EQ(request.max_tokens(), 9U);
+  const auto thought = encode("Hm\n</think>");
+  const auto answer = encode("\n\nYes");
+  auto ids = thought;
+  ids.insert(ids.end(), answer.begin(), answer.end());
+  script_->send("head-1", request, 0, with_end(ids), kStop);
+  const json::value reply = call->json();
+  EXPECT_EQ(reply.at("object"), "response");
+  EXPECT_EQ(reply.at("status"), "completed");
+  EXPECT_EQ(reply.at("instructions"), "S");
+  EXPECT_EQ(reply.at("output").at(0).at("content").at(0).at("text"), "Hm");
+  const json::value& text = reply.at("output").at(1).at("content").at(0);
+  EXPECT_EQ(text.at("text"), "Yes");
+  EXPECT_EQ(text.at("logprobs").as_array().size(), answer.size());
+  EXPECT_EQ(reply.at("usage").at("output_tokens_details").at("reasoning_tokens"), thought.size());
+
+  auto streamed = post("/v1/responses", body + R"(,"stream":true})");
+  const v1::GenerateRequest second = script_->requests.wait();
+  script_->send("head-1", second, 0, ids, v1::FINISH_REASON_LENGTH);
+  EXPECT_THAT(streamed->header("content-type"), StartsWith("text/event-stream"));
+  EXPECT_THAT(streamed->next_event().value_or(""), StartsWith("event: response.created\ndata: {"));
+  std::string last;
+  while (const auto event = streamed->next_event()) last = *event;
+  EXPECT_THAT(last, StartsWith("event: response.incomplete\ndata: {"));
+  auto bad = post("/v1/responses", R"({"model":"nano"})");
+  EXPECT_EQ(bad->status(), 400U);
+  EXPECT_EQ(bad->json().at("error").at("param"), "input");
+}
+
 TEST_F(ApiTest, TheCardIsFetchedOnce) {
   start_with_head();
   for (int i = 0; i < 3; ++i) {

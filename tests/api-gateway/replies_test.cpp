@@ -11,6 +11,7 @@
 #include "api-gateway/chat_reply.h"
 #include "api-gateway/completion_reply.h"
 #include "api-gateway/messages_reply.h"
+#include "api-gateway/responses_reply.h"
 #include "sse_events.h"
 
 namespace bellwether::gateway {
@@ -273,6 +274,146 @@ TEST(MessagesReplies, WholeAndFailures) {
   const auto response = messages_response_of({400, "bad_request", "is bad", "max_tokens"});
   EXPECT_EQ(json::parse(response.body), json::parse(R"({"type":"error",
       "error":{"type":"invalid_request_error","message":"max_tokens: is bad"}})"));
+}
+
+// The events' data; the names must be their types, the numbers without a gap.
+std::vector<json::value> responses_events(const std::string& out) {
+  std::vector<json::value> data;
+  for (const auto& event : events_of(out)) {
+    data.push_back(json::parse(event.data));
+    EXPECT_EQ(data.back().at("type").as_string(), event.name);
+    EXPECT_EQ(data.back().at("sequence_number"), data.size() - 1);
+  }
+  return data;
+}
+
+std::string types_of(const std::vector<json::value>& events) {
+  std::string types;
+  for (const json::value& event : events) {
+    types += std::string(event.at("type").as_string().subview(sizeof("response.") - 1)) + " ";
+  }
+  return types;
+}
+
+TEST(ResponsesReplies, AStreamOfItems) {
+  ResponsesReply reply(kHead, {{"instructions", "Be brief."}}, false);
+  std::string out;
+  reply.begin(out);
+  reply.add(out, {.output = {.reasoning = "Hm"}});
+  reply.add(out, {.output = {.reasoning = "m", .content = "Ye\"s"}});
+  reply.add(out, {.output = {.tool_calls = {{.id = "c1", .name = "f", .arguments = "{"}}}});
+  reply.add(out, {.output = {.tool_calls = {{.arguments = "}"}, {.index = 1, .id = "c2", .name = "g"}}},
+                  .end = ReplyEnd{.kind = EndKind::kToolCalls}});
+  reply.finish(out, kUsage);
+  const auto events = responses_events(out);
+  EXPECT_EQ(types_of(events),
+            "created in_progress "
+            "output_item.added content_part.added reasoning_text.delta reasoning_text.delta reasoning_text.done "
+            "content_part.done output_item.done "
+            "output_item.added content_part.added output_text.delta output_text.done content_part.done "
+            "output_item.done "
+            "output_item.added function_call_arguments.delta function_call_arguments.delta "
+            "function_call_arguments.done output_item.done "
+            "output_item.added function_call_arguments.done output_item.done completed ");
+  EXPECT_EQ(events[0].at("response").at("status"), "in_progress");
+  EXPECT_EQ(events[0].at("response").at("instructions"), "Be brief.");
+  EXPECT_TRUE(events[0].at("response").at("usage").is_null());
+  EXPECT_EQ(events[4], json::parse(R"({"type":"response.reasoning_text.delta","sequence_number":4,
+      "item_id":"rs_req-1_0","output_index":0,"content_index":0,"delta":"Hm"})"));
+  EXPECT_EQ(events[6].at("text"), "Hmm");
+  EXPECT_EQ(events[10].at("part"), json::parse(R"({"type":"output_text","text":"","annotations":[],"logprobs":[]})"));
+  EXPECT_EQ(events[11], json::parse(R"({"type":"response.output_text.delta","sequence_number":11,
+      "item_id":"msg_req-1_1","output_index":1,"content_index":0,"delta":"Ye\"s","logprobs":[]})"));
+  EXPECT_EQ(events[15].at("item"), json::parse(R"({"id":"fc_req-1_2","type":"function_call","call_id":"c1","name":"f",
+      "arguments":"","status":"in_progress"})"));
+  EXPECT_EQ(events[17], json::parse(R"({"type":"response.function_call_arguments.delta","sequence_number":17,
+      "item_id":"fc_req-1_2","output_index":2,"delta":"}"})"));
+  EXPECT_EQ(events[18].at("name"), "f");
+  EXPECT_EQ(events[18].at("arguments"), "{}");
+  const json::value& response = events.back().at("response");
+  EXPECT_EQ(response.at("status"), "completed");
+  EXPECT_TRUE(response.at("incomplete_details").is_null());
+  ASSERT_EQ(response.at("output").as_array().size(), 4U);
+  for (const size_t i : {8U, 14U, 19U, 22U}) {
+    EXPECT_EQ(response.at("output").at(events[i].at("output_index").to_number<size_t>()), events[i].at("item"));
+  }
+  EXPECT_EQ(response.at("usage"), json::parse(R"({"input_tokens":3,"input_tokens_details":{"cached_tokens":2},
+      "output_tokens":4,"output_tokens_details":{"reasoning_tokens":1},"total_tokens":7})"));
+}
+
+TEST(ResponsesReplies, WholeIsWhatTheStreamEndsWith) {
+  const ReplyPart part{
+      .output = {.reasoning = "Hm", .content = "Yes", .tool_calls = {{0, "c1", "f", "{\"a\":1}"}, {1, "c2", "g", "x"}}},
+      .end = ReplyEnd{}};
+  ResponsesReply whole(kHead, {}, false);
+  ResponsesReply streamed(kHead, {}, false);
+  std::string out;
+  streamed.begin(out);
+  streamed.add(out, part);
+  streamed.finish(out, kUsage);
+  const json::value reply = json::parse(whole.whole({part}, kUsage));
+  EXPECT_EQ(reply, responses_events(out).back().at("response"));
+  EXPECT_EQ(reply.at("id"), "resp_req-1");
+  EXPECT_EQ(reply.at("output"), json::parse(R"([
+      {"id":"rs_req-1_0","type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"Hm"}],
+       "status":"completed"},
+      {"id":"msg_req-1_1","type":"message","role":"assistant","status":"completed",
+       "content":[{"type":"output_text","text":"Yes","annotations":[],"logprobs":[]}]},
+      {"id":"fc_req-1_2","type":"function_call","call_id":"c1","name":"f","arguments":"{\"a\":1}","status":"completed"},
+      {"id":"fc_req-1_3","type":"function_call","call_id":"c2","name":"g","arguments":"x","status":"completed"}])"));
+}
+
+TEST(ResponsesReplies, CutOff) {
+  const ReplyPart part{.output = {.content = "Ye"}, .end = ReplyEnd{.kind = EndKind::kLength}};
+  ResponsesReply streamed(kHead, {}, false);
+  std::string out;
+  streamed.add(out, part);
+  streamed.finish(out, kUsage);
+  const auto events = responses_events(out);
+  EXPECT_EQ(events.back().at("type"), "response.incomplete");
+  const json::value& response = events.back().at("response");
+  EXPECT_EQ(response.at("status"), "incomplete");
+  EXPECT_EQ(response.at("incomplete_details").at("reason"), "max_output_tokens");
+  EXPECT_EQ(response.at("output").at(0).at("status"), "incomplete");
+  ResponsesReply whole(kHead, {}, false);
+  EXPECT_EQ(json::parse(whole.whole({part}, kUsage)), response);
+}
+
+TEST(ResponsesReplies, AFailureIsTheResponsesLastStateAndAnError) {
+  ResponsesReply reply(kHead, {}, false);
+  std::string out;
+  reply.add(out, {.output = {.content = "Ye"}});
+  reply.fail(out, {503, "replica_gone", "gone"});
+  const auto events = responses_events(out);
+  ASSERT_GE(events.size(), 2U);
+  const json::value& response = events[events.size() - 2].at("response");
+  EXPECT_EQ(response.at("status"), "failed");
+  EXPECT_EQ(response.at("error"), json::parse(R"({"code":"server_error","message":"gone"})"));
+  EXPECT_EQ(response.at("output").at(0).at("content").at(0).at("text"), "Ye");
+  EXPECT_EQ(events.back().at("type"), "error");
+  EXPECT_EQ(events.back().at("message"), "gone");
+  EXPECT_EQ(events.back().at("error").at("message"), "gone");
+}
+
+TEST(ResponsesReplies, LogprobsOfTheAnswerAlone) {
+  ResponsesReply reply(kHead, {}, true);
+  std::string out;
+  // Two tokens of reasoning, and one whose text comes later.
+  reply.add(out, {.output = {.reasoning = "Hm"},
+                  .logprobs = {{{5, "H", -1}, {}}, {{6, "m", -1}, {}}, {{7, "Y", -2}, {{7, "Y", -2}}}},
+                  .reasoning_tokens = 2});
+  reply.add(out, {.output = {.content = "Yes"}, .logprobs = {{{8, "es", -3}, {}}}, .end = ReplyEnd{}});
+  reply.finish(out, kUsage);
+  const auto events = responses_events(out);
+  const json::value& content = events.back().at("response").at("output").at(1).at("content").at(0);
+  ASSERT_EQ(content.at("logprobs").as_array().size(), 2U);
+  EXPECT_EQ(content.at("logprobs").at(0).at("token"), "Y");
+  EXPECT_EQ(content.at("logprobs").at(0).at("top_logprobs").at(0).at("bytes"), (json::array{0x59}));
+  EXPECT_EQ(content.at("logprobs").at(1).at("logprob").to_number<double>(), -3);
+  ResponsesReply without(kHead, {}, false);
+  const json::value whole = json::parse(
+      without.whole({{.output = {.content = "Yes"}, .logprobs = {{{8, "es", -3}, {}}}, .end = ReplyEnd{}}}, kUsage));
+  EXPECT_EQ(whole.at("output").at(0).at("content").at(0).at("logprobs"), json::array());
 }
 
 TEST(Replies, EachChoiceHasItsOwnIndexAndCounts) {

@@ -5,9 +5,12 @@
 #include <ostream>
 #include <string>
 
+#include <boost/json/parse.hpp>
+
 #include "api-gateway/chat_request.h"
 #include "api-gateway/completion_request.h"
 #include "api-gateway/messages_request.h"
+#include "api-gateway/responses_request.h"
 #include "mesh/error.h"
 
 namespace bellwether::gateway {
@@ -453,6 +456,118 @@ TEST(MessagesRequest, BecomesAConversation) {
   EXPECT_TRUE(request.parameters.stream);
   EXPECT_EQ(request.parameters.max_tokens, 7U);
   EXPECT_THAT(request.parameters.stop, ElementsAre("END"));
+}
+
+class BadResponse : public ::testing::TestWithParam<BadPart> {};
+TEST_P(BadResponse, IsRefused) {
+  const BadPart& bad = GetParam();
+  const std::string body = R"({"model":"m",)" + std::string(bad.text) + "}";
+  expect_refused({body.c_str(), bad.param, bad.message}, [&] { (void)parse_responses_request(body, kLimits); });
+}
+
+#define INPUT "\"input\":\"Hi\","
+INSTANTIATE_TEST_SUITE_P(
+    All, BadResponse,
+    ::testing::Values(
+        BadPart{R"("stream":false)", "input", "is required"}, BadPart{R"("input":"")", "input", "must not be empty"},
+        BadPart{R"("input":[])", "input", "must not be empty"},
+        BadPart{R"("input":7)", "input", "a string or an array"},
+        BadPart{R"("input":[1,2,3,4,5,6,7,8,9])", "input", "at most 8"},
+        BadPart{R"("input":["Hi"])", "input[0]", "must be an object"},
+        BadPart{R"("input":[{"role":"user"}])", "input[0].content", "is required"},
+        BadPart{R"("input":[{"role":"tool","content":"x"}])", "input[0].role", "must be one of"},
+        BadPart{R"("input":[{"role":"user","content":[{"type":"input_image"}]}])", "input[0].content[0].type",
+                "\"input_image\"; only parts of text"},
+        BadPart{R"("input":[{"role":"user","content":[{"type":"input_text"}]}])", "input[0].content[0].text",
+                "is required"},
+        BadPart{R"("input":[{"type":"item_reference","id":"x"}])", "input[0].type", "\"item_reference\"; only"},
+        BadPart{R"("input":[{"type":"function_call","call_id":"c","arguments":"{}"}])", "input[0].name", "is required"},
+        BadPart{R"("input":[{"type":"function_call_output","output":"x"}])", "input[0].call_id", "is required"},
+        BadPart{R"("input":[{"type":"function_call_output","call_id":"c"}])", "input[0].output", "is required"},
+        BadPart{INPUT R"("max_output_tokens":0)", "max_output_tokens", "from 1"},
+        BadPart{INPUT R"("previous_response_id":"resp_1")", "previous_response_id", "not supported"},
+        BadPart{INPUT R"("conversation":"c")", "conversation", "not supported"},
+        BadPart{INPUT R"("prompt":{"id":"p"})", "prompt", "not supported"},
+        BadPart{INPUT R"("background":true)", "background", "other than false"},
+        BadPart{INPUT R"("n":2)", "n", "other than 1"},
+        BadPart{INPUT R"("tools":[{"type":"web_search"}])", "tools[0].type", "must be \"function\""},
+        BadPart{INPUT R"("tools":[{"type":"function"}])", "tools[0].name", "is required"},
+        BadPart{INPUT R"("tools":[{"type":"function","name":"f"},{"type":"function","name":"f"}])", "tools[1].name",
+                "an earlier one"},
+        BadPart{INPUT R"("tools":[{"type":"function","name":"f"}],"tool_choice":{"type":"function","name":"g"})",
+                "tool_choice", "not among the `tools`"},
+        BadPart{INPUT R"("tool_choice":"required")", "tool_choice", "only allowed when `tools`"},
+        BadPart{INPUT R"("tool_choice":{"type":"file_search"})", "tool_choice.type", "must be \"function\""},
+        BadPart{INPUT R"("top_logprobs":21)", "top_logprobs", "from 0 to 20"},
+        BadPart{INPUT R"("include":[1])", "include[0]", "must be a string"},
+        BadPart{INPUT R"("text":{"format":{"type":"json_object"}})", "text.format.type", "other than \"text\""},
+        BadPart{INPUT R"("truncation":"some")", "truncation", "must be \"auto\""},
+        BadPart{INPUT R"("reasoning":{"effort":"heroic"})", "reasoning.effort", "must be one of"},
+        BadPart{INPUT R"("instructions":7)", "instructions", "must be a string"},
+        BadPart{INPUT R"("temperature":3)", "temperature", "from 0 to 2"}));
+#undef INPUT
+
+TEST(ResponsesRequest, BecomesAConversation) {
+  const ResponsesRequest request = parse_responses_request(R"({"model":"m","instructions":"S","max_output_tokens":7,
+      "stream":true,"truncation":"auto","parallel_tool_calls":false,"reasoning":{"effort":"none"},"top_logprobs":2,
+      "include":["reasoning.encrypted_content","message.output_text.logprobs"],"metadata":{"a":"b"},"user":"u",
+      "tools":[{"type":"function","name":"f","description":"d","parameters":{"type":"object"},"strict":false}],
+      "input":[{"role":"user","content":[{"type":"input_text","text":"Hi"},{"type":"input_text","text":"there"}]},
+        {"type":"reasoning","id":"r","summary":[],"content":[{"type":"reasoning_text","text":"Hm"}]},
+        {"type":"message","role":"assistant","content":[{"type":"output_text","text":"Ok","annotations":[]}]},
+        {"type":"function_call","call_id":"c1","name":"f","arguments":"{\"a\":1}"},
+        {"type":"function_call","call_id":"c2","name":"f","arguments":"{}"},
+        {"type":"function_call_output","call_id":"c1","output":"42"},
+        {"type":"function_call_output","call_id":"c2","output":[{"type":"input_text","text":"43"}]}]})",
+                                                           kLimits);
+  const auto& messages = request.chat.conversation.messages;
+  ASSERT_EQ(messages.size(), 5U);
+  EXPECT_EQ(messages[0].role, text::Role::kSystem);
+  EXPECT_EQ(messages[0].content, "S");
+  EXPECT_EQ(messages[1].content, "Hi\nthere");
+  EXPECT_EQ(messages[2].reasoning, "Hm");
+  EXPECT_EQ(messages[2].content, "Ok");
+  ASSERT_EQ(messages[2].tool_calls.size(), 2U);
+  EXPECT_EQ(messages[2].tool_calls[0].id, "c1");
+  EXPECT_EQ(messages[2].tool_calls[0].arguments, "{\"a\":1}");
+  EXPECT_EQ(messages[3].role, text::Role::kTool);
+  EXPECT_EQ(messages[3].content, "42");
+  EXPECT_EQ(messages[4].content, "43");
+  EXPECT_EQ(messages[4].tool_call_id, "c2");
+  EXPECT_EQ(request.chat.conversation.tools.at(0), boost::json::parse(R"({"type":"function","function":{"name":"f",
+      "description":"d","parameters":{"type":"object"},"strict":false}})"));
+  EXPECT_FALSE(request.chat.parallel_tool_calls);
+  EXPECT_FALSE(request.chat.conversation.template_arguments.at("thinking").as_bool());
+  const GenerationParameters& parameters = request.chat.parameters;
+  EXPECT_EQ(parameters.max_tokens, 7U);
+  EXPECT_TRUE(parameters.stream);
+  EXPECT_TRUE(parameters.logprobs);
+  EXPECT_EQ(parameters.top_logprobs, 2U);
+  EXPECT_TRUE(parameters.truncation.has_value());
+  EXPECT_EQ(request.echo.at("metadata"), boost::json::parse(R"({"a":"b"})"));
+  EXPECT_EQ(request.echo.at("tools").at(0).at("name"), "f") << "as the client wrote it";
+  EXPECT_EQ(request.echo.at("store"), false);
+}
+
+TEST(ResponsesRequest, AssistantsTextsStayApart) {
+  const auto messages = parse_responses_request(R"({"model":"m","input":[{"role":"assistant","content":"one"},
+      {"role":"assistant","content":"two"},{"role":"developer","content":"three"}]})",
+                                                kLimits)
+                            .chat.conversation.messages;
+  ASSERT_EQ(messages.size(), 3U);
+  EXPECT_EQ(messages[1].content, "two");
+  EXPECT_EQ(messages[2].role, text::Role::kSystem);
+}
+
+TEST(ResponsesRequest, Defaults) {
+  const ResponsesRequest request =
+      parse_responses_request(R"({"model":"m","input":"Hi","tool_choice":"auto","top_logprobs":5})", kLimits);
+  EXPECT_FALSE(request.chat.parameters.logprobs) << "only when `include` asks for them";
+  EXPECT_EQ(request.chat.parameters.top_logprobs, 0U);
+  EXPECT_FALSE(request.chat.parameters.truncation.has_value());
+  EXPECT_FALSE(request.chat.parameters.max_tokens.has_value());
+  EXPECT_EQ(request.echo.at("truncation"), "disabled");
+  EXPECT_EQ(request.echo.at("text"), boost::json::parse(R"({"format":{"type":"text"}})"));
 }
 
 }  // namespace
