@@ -15,12 +15,12 @@ struct UpSettings {
 
   std::string model;  // directory; empty = the demo model
   int64_t replicas = 1;
-  int64_t replicas_max = 0;   // 0 = replicas
-  int64_t ranks = 2;          // of each replica
-  int64_t threads = 0;        // of each rank; 0 = the CPUs shared among them
-  std::string log_folder;     // empty = a fresh one
-  int64_t nats_port = 0;      // 0 = a free one
-  int64_t restarts_max = 8;   // of one process in a row
+  int64_t replicas_max = 0;  // 0 = replicas
+  int64_t ranks = 2;         // of each replica
+  int64_t threads = 0;       // of each rank; 0 = the CPUs shared among them
+  std::string log_folder;    // empty = a fresh one
+  int64_t nats_port = 0;     // 0 = a free one
+  int64_t restarts_max = 8;  // of one process in a row
   int64_t restart_wait_ms_max = 10000;
   std::string api_keys_file;  // empty = no keys
   bool allow_anonymous = false;

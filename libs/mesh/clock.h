@@ -12,7 +12,9 @@ using TimePoint = std::chrono::steady_clock::time_point;
 // Monotonic time. Logic classes take one of these; services pass `steady_now`, tests a lambda over a variable.
 using Clock = std::function<TimePoint()>;
 
-inline TimePoint steady_now() { return std::chrono::steady_clock::now(); }
+inline TimePoint steady_now() {
+  return std::chrono::steady_clock::now();
+}
 
 // Wall-clock time for messages that leave the process, in milliseconds since 1970.
 inline uint64_t unix_ms_now() {

@@ -41,10 +41,18 @@ void configure(std::string_view service, Level level, Format format);
 [[nodiscard]] bool enabled(Level level);
 void write(Level level, std::string_view event, Fields fields);
 
-inline void debug(std::string_view event, Fields fields = {}) { if (enabled(Level::kDebug)) write(Level::kDebug, event, fields); }
-inline void info(std::string_view event, Fields fields = {}) { write(Level::kInfo, event, fields); }
-inline void warning(std::string_view event, Fields fields = {}) { write(Level::kWarning, event, fields); }
-inline void error(std::string_view event, Fields fields = {}) { write(Level::kError, event, fields); }
+inline void debug(std::string_view event, Fields fields = {}) {
+  if (enabled(Level::kDebug)) write(Level::kDebug, event, fields);
+}
+inline void info(std::string_view event, Fields fields = {}) {
+  write(Level::kInfo, event, fields);
+}
+inline void warning(std::string_view event, Fields fields = {}) {
+  write(Level::kWarning, event, fields);
+}
+inline void error(std::string_view event, Fields fields = {}) {
+  write(Level::kError, event, fields);
+}
 
 // One line without its line feed; exposed for tests. `unix_ms` is the time of the event.
 [[nodiscard]] std::string render(Format format, std::string_view service, Level level, uint64_t unix_ms,

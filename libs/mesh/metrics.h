@@ -2,13 +2,13 @@
 // keep the counters you get (the registry owns them) and update them from any thread.
 #pragma once
 
-#include <memory>
-#include <string>
-
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+
+#include <memory>
+#include <string>
 
 namespace bellwether::mesh {
 

@@ -1,12 +1,12 @@
 // Child processes: started, watched and stopped. Used by `bellwether up` and by the autoscaler's local supervisor.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <sys/types.h>
 
 namespace bellwether::mesh {
 

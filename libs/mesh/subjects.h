@@ -10,17 +10,17 @@ namespace bellwether::mesh::subjects {
 // "deepseek-ai/DeepSeek-R1" and "v3.1" are one token each and no name can widen a subscription.
 [[nodiscard]] std::string token(std::string_view name);
 
-[[nodiscard]] std::string request(std::string_view model);            // GenerateRequest -> GenerateReply
-[[nodiscard]] std::string replica_work(std::string_view replica);     // GenerateRequest -> GenerateReply
-[[nodiscard]] std::string replica_cancel(std::string_view replica);   // CancelRequest
-[[nodiscard]] std::string replica_resend(std::string_view replica);   // ResendRequest
-[[nodiscard]] std::string replica_drain(std::string_view replica);    // DrainRequest -> DrainReply
+[[nodiscard]] std::string request(std::string_view model);              // GenerateRequest -> GenerateReply
+[[nodiscard]] std::string replica_work(std::string_view replica);       // GenerateRequest -> GenerateReply
+[[nodiscard]] std::string replica_cancel(std::string_view replica);     // CancelRequest
+[[nodiscard]] std::string replica_resend(std::string_view replica);     // ResendRequest
+[[nodiscard]] std::string replica_drain(std::string_view replica);      // DrainRequest -> DrainReply
 [[nodiscard]] std::string replica_kv_dump(std::string_view replica);    // KvDumpRequest -> KvDumpChunk
 [[nodiscard]] std::string replica_kv_events(std::string_view replica);  // KvEvents
-[[nodiscard]] std::string replica_state(std::string_view replica);    // ReplicaState
-[[nodiscard]] std::string gateway_tokens(std::string_view gateway);   // TokenBatch
-[[nodiscard]] std::string scale(std::string_view model);              // ScaleDecision
-[[nodiscard]] std::string card(std::string_view model);               // CardRequest -> CardChunk
+[[nodiscard]] std::string replica_state(std::string_view replica);      // ReplicaState
+[[nodiscard]] std::string gateway_tokens(std::string_view gateway);     // TokenBatch
+[[nodiscard]] std::string scale(std::string_view model);                // ScaleDecision
+[[nodiscard]] std::string card(std::string_view model);                 // CardRequest -> CardChunk
 
 inline constexpr std::string_view kAllRequests = "bw.v1.request.*";
 inline constexpr std::string_view kAllReplicaStates = "bw.v1.event.replica.*.state";

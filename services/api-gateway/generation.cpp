@@ -29,7 +29,8 @@ constexpr size_t kLostReplicasMax = 8;
 Generation::Generation(GenerationContext& context, v1::GenerateRequest request, std::shared_ptr<Wakeup> wakeup)
     : context_(context),
       request_(std::move(request)),
-      inbox_(std::make_shared<TokenInbox>(std::move(wakeup), request_.choices().size(), request_.sampling().logprobs())),
+      inbox_(
+          std::make_shared<TokenInbox>(std::move(wakeup), request_.choices().size(), request_.sampling().logprobs())),
       finished_(request_.choices().size(), false),
       unfinished_(finished_.size()),
       has_prompt_logprobs_(!request_.has_prompt_logprobs()) {
@@ -48,8 +49,7 @@ asio::awaitable<void> Generation::place() {
         {400, "prompt_too_long",
          fmt::format("the prompt's {} tokens are more than the mesh can carry", request_.prompt_ids_size())});
   }
-  co_await submit(context_, inbox_, request_,
-                  {.deadline = mesh::steady_now() + context_.limits.placement_time_max});
+  co_await submit(context_, inbox_, request_, {.deadline = mesh::steady_now() + context_.limits.placement_time_max});
   if (inbox_->client_gone()) throw mesh::ClientGone{};
   if (inbox_->failure()) {
     Failure failure = *inbox_->failure();
@@ -119,7 +119,8 @@ void Generation::heal(mesh::TimePoint now) {
   }
   if (!gap_seen_) gap_seen_ = now;
   if (now >= *gap_seen_ + context_.limits.lost_tokens_time_max) {
-    inbox_->lose({500, "tokens_lost", fmt::format("tokens from number {} on were lost on their way", gap->next_index())});
+    inbox_->lose(
+        {500, "tokens_lost", fmt::format("tokens from number {} on were lost on their way", gap->next_index())});
   } else if (now - asked_again_ >= kAskAgainForGap) {
     ask_again(now);
   }

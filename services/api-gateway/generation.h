@@ -1,5 +1,5 @@
-// The life of one request in the mesh: placed on a head, read token by token, carried on elsewhere when its head is lost,
-// cancelled when nobody wants it any more.
+// The life of one request in the mesh: placed on a head, read token by token, carried on elsewhere when its head is
+// lost, cancelled when nobody wants it any more.
 #pragma once
 
 #include <memory>
@@ -28,8 +28,9 @@ class Generation {
   boost::asio::awaitable<void> place();
 
   // The next tokens of one of the choices in order, as many as have come, or nothing: then poll again once the wakeup
-  // says so, at deadline() at the latest. A head that is lost makes a pause, no more: the request goes on elsewhere after
-  // the tokens that came. Throws RequestFailed when it cannot go on, and ClientGone. REQUIRES: placed, !finished().
+  // says so, at deadline() at the latest. A head that is lost makes a pause, no more: the request goes on elsewhere
+  // after the tokens that came. Throws RequestFailed when it cannot go on, and ClientGone. REQUIRES: placed,
+  // !finished().
   [[nodiscard]] std::optional<TokenPiece> poll();
   [[nodiscard]] mesh::TimePoint deadline() const;  // when time alone changes something
   [[nodiscard]] bool finished() const { return unfinished_ == 0; }
@@ -64,8 +65,8 @@ class Generation {
   bool has_tokens_ = false;
   bool has_prompt_logprobs_ = false;  // they came, or none are wanted
   int64_t recoveries_ = 0;
-  std::vector<std::string> lost_replicas_;  // the last ones, each once
-  mesh::TimePoint tokens_last_{};           // when the last ones came
+  std::vector<std::string> lost_replicas_;   // the last ones, each once
+  mesh::TimePoint tokens_last_{};            // when the last ones came
   std::optional<mesh::TimePoint> gap_seen_;  // tokens are missing since
   mesh::TimePoint asked_again_{};            // the head, for what was lost
 };

@@ -128,8 +128,8 @@ class Submission {
 
 }  // namespace
 
-asio::awaitable<void> submit(GenerationContext& context, std::shared_ptr<TokenInbox> inbox,
-                             v1::GenerateRequest request, SubmissionLimits limits) {
+asio::awaitable<void> submit(GenerationContext& context, std::shared_ptr<TokenInbox> inbox, v1::GenerateRequest request,
+                             SubmissionLimits limits) {
   ++context.submissions;
   try {
     Submission submission(context, *inbox, request, limits);

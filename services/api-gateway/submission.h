@@ -19,8 +19,8 @@ struct SubmissionLimits {
 };
 
 // Places `request` as a new attempt, or several when schedulers do not answer. At the end the inbox knows its head, or
-// has the failure to tell the client; when it was left meanwhile, no head works for it. `context` must outlive it. Throws
-// nothing.
+// has the failure to tell the client; when it was left meanwhile, no head works for it. `context` must outlive it.
+// Throws nothing.
 boost::asio::awaitable<void> submit(GenerationContext& context, std::shared_ptr<TokenInbox> inbox,
                                     v1::GenerateRequest request, SubmissionLimits limits);
 

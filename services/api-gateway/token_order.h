@@ -33,9 +33,9 @@ class TokenOrder {
  public:
   explicit TokenOrder(bool logprobs) : logprobs_(logprobs) {}
 
-  // Takes an event of the attempt that is read, but none with FINISH_REASON_LOST. One that contradicts itself (logprobs missing, say) is dropped, and so
-  // is one that would make more than kHeldMax wait: both then count as lost. Log-probabilities of the prompt do not
-  // wait: those that overtake others are lost.
+  // Takes an event of the attempt that is read, but none with FINISH_REASON_LOST. One that contradicts itself (logprobs
+  // missing, say) is dropped, and so is one that would make more than kHeldMax wait: both then count as lost.
+  // Log-probabilities of the prompt do not wait: those that overtake others are lost.
   void push(const v1::TokenEvent& event);
 
   [[nodiscard]] const TokenPiece& ready() const { return ready_; }

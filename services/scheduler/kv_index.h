@@ -4,8 +4,8 @@
 // blocks of a prompt are looked up in order, and with each the set of replicas that hold all so far shrinks.
 //
 // Replicas have small numbers, slots. A block of one holder takes an entry of 16 bytes in an open table; one of several
-// takes a row of bits, one for each slot, in a pool beside it. Forgetting a replica takes no time: its slot is marked and
-// its entries are swept a few at a time; the slot is given again when they are gone.
+// takes a row of bits, one for each slot, in a pool beside it. Forgetting a replica takes no time: its slot is marked
+// and its entries are swept a few at a time; the slot is given again when they are gone.
 //
 // Not thread-safe.
 #pragma once
@@ -45,7 +45,7 @@ class KvIndex {
   [[nodiscard]] size_t slots() const { return slots_; }  // given so far, removed ones among them
   [[nodiscard]] size_t blocks() const { return used_; }
   [[nodiscard]] size_t blocks_max() const { return blocks_max_; }
-  [[nodiscard]] size_t bytes() const;          // of memory
+  [[nodiscard]] size_t bytes() const;                          // of memory
   [[nodiscard]] uint64_t refused() const { return refused_; }  // blocks that came when it was full
 
  private:
@@ -77,10 +77,10 @@ class KvIndex {
   std::vector<uint32_t> free_rows_;
 
   size_t slots_ = 0;
-  std::vector<uint64_t> live_;         // a bit for each slot that is a replica's
+  std::vector<uint64_t> live_;  // a bit for each slot that is a replica's
   std::vector<size_t> free_slots_;
-  std::vector<size_t> sweeping_;       // removed before the sweep in progress began
-  std::vector<size_t> to_sweep_;       // removed since
+  std::vector<size_t> sweeping_;  // removed before the sweep in progress began
+  std::vector<size_t> to_sweep_;  // removed since
   size_t sweep_at_ = 0;
 };
 

@@ -5,8 +5,8 @@
 // come meanwhile are kept and joined with it. Until then the old knowledge serves: a wrong guess costs a prefill, and
 // nothing else.
 //
-// Expected blocks are those of requests on their way: stored as if they were there, so that a burst of requests with one
-// new prefix lands on one head, and taken away after kExpectedFor unless an event has confirmed them.
+// Expected blocks are those of requests on their way: stored as if they were there, so that a burst of requests with
+// one new prefix lands on one head, and taken away after kExpectedFor unless an event has confirmed them.
 //
 // Knows no bus. Not thread-safe.
 #pragma once

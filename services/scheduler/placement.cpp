@@ -22,19 +22,24 @@ struct Named {
 };
 
 constexpr std::array kStrategies = {
-    Named{"prefix-cache", place_prefix_cache},     Named{"least-request", place_least_request},
-    Named{"least-kv-cache", place_least_kv_cache}, Named{"least-latency", place_least_latency},
-    Named{"throughput", place_throughput},         Named{"power-of-two", place_power_of_two},
-    Named{"session-affinity", place_session_affinity}, Named{"fair", place_fair},
-    Named{"random", place_random},                 Named{"round-robin", place_round_robin},
+    Named{"prefix-cache", place_prefix_cache},
+    Named{"least-request", place_least_request},
+    Named{"least-kv-cache", place_least_kv_cache},
+    Named{"least-latency", place_least_latency},
+    Named{"throughput", place_throughput},
+    Named{"power-of-two", place_power_of_two},
+    Named{"session-affinity", place_session_affinity},
+    Named{"fair", place_fair},
+    Named{"random", place_random},
+    Named{"round-robin", place_round_robin},
 };
 
 // What AIBrix calls a strategy that does what one of ours does.
 constexpr std::array kAliases = {
-    Named{"prefix-cache-preble", place_prefix_cache}, Named{"vtc-basic", place_fair},
-    Named{"least-gpu-cache", place_least_kv_cache},   Named{"least-busy-time", place_throughput},
-    Named{"least-utilization", place_throughput},     Named{"slo", place_least_latency},
-    Named{"slo-least-load", place_least_latency},     Named{"slo-pack-load", place_least_latency},
+    Named{"prefix-cache-preble", place_prefix_cache},     Named{"vtc-basic", place_fair},
+    Named{"least-gpu-cache", place_least_kv_cache},       Named{"least-busy-time", place_throughput},
+    Named{"least-utilization", place_throughput},         Named{"slo", place_least_latency},
+    Named{"slo-least-load", place_least_latency},         Named{"slo-pack-load", place_least_latency},
     Named{"slo-least-load-pulling", place_least_latency},
 };
 
@@ -105,8 +110,8 @@ size_t place_random(const PlacementView& view) {
 }
 
 size_t place_round_robin(const PlacementView& view) {
-  return view.eligible[(view.turn + view.order.rank * view.eligible.size() / view.order.schedulers) %
-                       view.eligible.size()];
+  return view
+      .eligible[(view.turn + view.order.rank * view.eligible.size() / view.order.schedulers) % view.eligible.size()];
 }
 
 size_t place_least_request(const PlacementView& view) {
@@ -114,9 +119,8 @@ size_t place_least_request(const PlacementView& view) {
 }
 
 size_t place_least_kv_cache(const PlacementView& view) {
-  return least(view, [](const ReplicaView& head) {
-    return std::pair(static_cast<int>(head.kv_use * 100), head.requests);
-  });
+  return least(view,
+               [](const ReplicaView& head) { return std::pair(static_cast<int>(head.kv_use * 100), head.requests); });
 }
 
 size_t place_least_latency(const PlacementView& view) {

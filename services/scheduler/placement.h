@@ -39,9 +39,9 @@ struct ReplicaView {
 // The request, as far as it matters for where it goes.
 struct PlacementRequest {
   uint64_t prompt_tokens = 0;
-  uint64_t output_tokens = 0;    // expected, of all its choices
-  std::string_view session_id;   // empty = none
-  double tenant_share = 0;       // of all recent work, what its tenant's was divided by an equal share; 1 = just its share
+  uint64_t output_tokens = 0;   // expected, of all its choices
+  std::string_view session_id;  // empty = none
+  double tenant_share = 0;  // of all recent work, what its tenant's was divided by an equal share; 1 = just its share
 };
 
 // In which order a scheduler takes heads that are equally good. Schedulers that place at the same moment do not yet
@@ -94,9 +94,9 @@ size_t place_throughput(const PlacementView& view);
 size_t place_power_of_two(const PlacementView& view);
 
 // The least work, in seconds, that the head will have with this request: what is reserved there and what the request
-// adds, where a cached prefix adds nothing. Prompts are read at the head's rate of reading; of the answers there and the
-// request's own, written at its rate of writing, kDecodeWeight counts, because they wait for no one and a prompt that is
-// read is only slowed by them. Then least-request.
+// adds, where a cached prefix adds nothing. Prompts are read at the head's rate of reading; of the answers there and
+// the request's own, written at its rate of writing, kDecodeWeight counts, because they wait for no one and a prompt
+// that is read is only slowed by them. Then least-request.
 size_t place_prefix_cache(const PlacementView& view);
 inline constexpr double kDecodeWeight = 0.5;
 // What the request itself must have read counts twice: it waits for that, and so does all that comes after it.
@@ -117,8 +117,8 @@ inline constexpr std::string_view kStrategyDefault = "prefix-cache";
 [[nodiscard]] std::optional<Strategy> find_strategy(std::string_view name);
 [[nodiscard]] std::vector<std::string> strategy_names();  // without AIBrix' other names for them
 
-// Heads that may be chosen: not full, of a closed circuit, not `excluded`, and of a replica that has just started no more than its part of
-// what the others have on average (slow start), while there is any other.
+// Heads that may be chosen: not full, of a closed circuit, not `excluded`, and of a replica that has just started no
+// more than its part of what the others have on average (slow start), while there is any other.
 [[nodiscard]] std::vector<size_t> eligible_heads(std::span<const ReplicaView> heads,
                                                  std::span<const std::string> excluded = {});
 

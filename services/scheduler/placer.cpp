@@ -54,7 +54,8 @@ bool Placer::apply(const v1::Dispatch& event) {
   const bool ended = table_.apply(event, work_of(event));
   if (event.kind() == v1::Dispatch::RESERVE && event.scheduler_id() != options_.scheduler_id) {
     tenants_.read(event.tenant(), event.prompt_tokens(), now);
-    mirror_.expect(event.replica_id(), std::span(event.block_hashes().data(), static_cast<size_t>(event.block_hashes_size())));
+    mirror_.expect(event.replica_id(),
+                   std::span(event.block_hashes().data(), static_cast<size_t>(event.block_hashes_size())));
   }
   if (event.kind() == v1::Dispatch::FREE && event.completion_tokens() > 0) {
     tenants_.written(event.tenant(), event.completion_tokens(), now);
@@ -107,7 +108,8 @@ std::optional<PlacedOn> Placer::place(const Candidate& request, Strategy strateg
                                   .turn = turn_++});
   const ReplicaView& head = heads[chosen];
   // The last token is always computed.
-  const uint64_t cached = std::min(head.cached_tokens, request.prompt_tokens - std::min<uint64_t>(request.prompt_tokens, 1));
+  const uint64_t cached =
+      std::min(head.cached_tokens, request.prompt_tokens - std::min<uint64_t>(request.prompt_tokens, 1));
   const std::span<const uint64_t> blocks(request.block_hashes);
   PlacedOn placed{.replica_id = std::string(head.replica_id),
                   .epoch = head.epoch,

@@ -1,6 +1,6 @@
 // Places requests: joins what is known of the heads, their caches and the tenants into the view that a strategy chooses
-// by, and reserves what it has chosen, in one step. The scheduler puts it on the bus; bench/routing drives the same code
-// with simulated replicas.
+// by, and reserves what it has chosen, in one step. The scheduler puts it on the bus; bench/routing drives the same
+// code with simulated replicas.
 //
 // Not thread-safe.
 #pragma once
@@ -48,7 +48,7 @@ struct Candidate {
 struct PlacedOn {
   std::string replica_id;
   uint64_t epoch = 0;
-  uint64_t cached_tokens = 0;              // of the prompt, that the head is thought to have
+  uint64_t cached_tokens = 0;                // of the prompt, that the head is thought to have
   std::span<const uint64_t> blocks_to_come;  // of the candidate, that it is thought not to have
 };
 

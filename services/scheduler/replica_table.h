@@ -120,7 +120,7 @@ class ReplicaTable {
     v1::ReplicaState state;
     ReplicaView view;  // what follows from the state alone
     mesh::TimePoint heard_at;
-    mesh::TimePoint ready_at;  // began to take work
+    mesh::TimePoint ready_at;             // began to take work
     std::list<Reservation> reservations;  // oldest first
     std::unordered_map<RequestKey, std::list<Reservation>::iterator, RequestKeyHash> by_key;
     // Sequences and tokens of the reservations.

@@ -32,7 +32,7 @@ constexpr std::chrono::milliseconds kListenFirst{300};
 constexpr std::chrono::milliseconds kFlushWait{1000};
 constexpr std::chrono::milliseconds kMaintainEvery{100};
 constexpr std::chrono::seconds kSchedulerForgottenAfter{60};
-constexpr int kAvoidedMax = 16;  // replicas that a request says
+constexpr int kAvoidedMax = 16;                       // replicas that a request says
 constexpr std::chrono::milliseconds kDumpWait{2000};  // for a piece of a dump
 constexpr const char* kModelStrategies = "model-strategies";
 
@@ -293,11 +293,11 @@ asio::awaitable<v1::GenerateReply> Scheduler::place(const v1::GenerateRequest& r
   }
   const std::optional<Strategy> strategy = strategy_of(request);
   if (!strategy) {
-    co_return refused(v1::REFUSAL_CODE_INVALID,
-                      fmt::format("routing-strategy '{}' is unknown; there are {}",
-                                  request.routing_strategy().substr(0, kNameBytesMax),
-                                  fmt::join(strategy_names(), ", ")),
-                      0);
+    co_return refused(
+        v1::REFUSAL_CODE_INVALID,
+        fmt::format("routing-strategy '{}' is unknown; there are {}",
+                    request.routing_strategy().substr(0, kNameBytesMax), fmt::join(strategy_names(), ", ")),
+        0);
   }
   const Candidate candidate = candidate_of(request);
   bool full = false;

@@ -32,7 +32,8 @@ class RecoveryTest : public GatewayTest {
   // A stream of completion tokens that "head-1" has begun with the first of `ids_`.
   std::unique_ptr<HttpCall> begin_stream(const std::string& more = "") {
     start_with_head(settings());
-    auto call = post("/v1/completions", R"({"model":"nano","prompt":"x","stream":true,"seed":7,"max_tokens":50)" + more + "}");
+    auto call =
+        post("/v1/completions", R"({"model":"nano","prompt":"x","stream":true,"seed":7,"max_tokens":50)" + more + "}");
     first_ = script_->requests.wait();
     script_->send("head-1", first_, 0, {ids_[0], ids_[1]});
     EXPECT_EQ(call->status(), 200U);
@@ -61,7 +62,9 @@ class RecoveryTest : public GatewayTest {
     return {ids.begin(), ids.end()};
   }
 
-  std::vector<uint32_t> rest(size_t begin) const { return with_end({ids_.begin() + static_cast<long>(begin), ids_.end()}); }
+  std::vector<uint32_t> rest(size_t begin) const {
+    return with_end({ids_.begin() + static_cast<long>(begin), ids_.end()});
+  }
 
   const std::vector<uint32_t> ids_ = encode("zero one two three");
   v1::GenerateRequest first_;
@@ -215,7 +218,7 @@ TEST_F(RecoveryTest, AHeadThatWorksForNobodyIsTold) {
   unknown.set_request_id("nobody's");
   unknown.set_gateway_id(request.gateway_id());
   script_->send("head-9", unknown, 0, {1}, kStop);  // it has finished: there is nothing to stop
-  script_->add_head("head-2");                       // listens for cancels
+  script_->add_head("head-2");                      // listens for cancels
   script_->send("head-2", unknown, 0, {1});
   const auto [replica, cancel] = script_->cancels.wait();
   EXPECT_EQ(replica, "head-2");

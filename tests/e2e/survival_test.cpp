@@ -1,6 +1,9 @@
 // Streams under a steady rain of faults: each must be the one that an undisturbed mesh gives, token for token.
 //
-// BELLWETHER_SURVIVAL_SECONDS (20) and BELLWETHER_SURVIVAL_SEED (printed; by default another one each time) choose a run.
+// The environment chooses a run: BELLWETHER_SURVIVAL_SECONDS (20), BELLWETHER_SURVIVAL_SEED (printed; by default another
+// one each time), BELLWETHER_SURVIVAL_EVERY_MS between two faults (2000), and BELLWETHER_SURVIVAL_FAULT ("kill head", say:
+// this fault only). Ten minutes:
+//   BELLWETHER_SURVIVAL_SECONDS=600 build/release/bin/test_e2e_survival
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -35,7 +38,6 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr size_t kStreams = 40;
-constexpr milliseconds kFaultEvery{2000};
 constexpr milliseconds kFrozenFor{1500};
 
 uint64_t number_from(const char* variable, uint64_t otherwise) {
@@ -55,12 +57,19 @@ std::vector<Request> make_requests() {
   const std::vector<ReferenceCase>& cases = reference_cases();
   for (size_t i = 0; requests.size() < kStreams; ++i) {
     if (i % 5 == 4) {
-      json::object body{{"model", kModel}, {"prompt", {5, 17 + i, 23, 99}}, {"max_tokens", 150}, {"ignore_eos", true},
-                        {"temperature", 1.0}, {"seed", i}, {"n", 2}, {"logprobs", 2}};
+      json::object body{{"model", kModel},
+                        {"prompt", {5, 17 + i, 23, 99}},
+                        {"max_tokens", 150},
+                        {"ignore_eos", true},
+                        {"temperature", 1.0},
+                        {"seed", i},
+                        {"n", 2},
+                        {"logprobs", 2}};
       requests.push_back({"/v1/completions", json::serialize(body), false});
       continue;
     }
-    json::object body = json::parse(endless_request(cases[i % cases.size()], 100 + static_cast<int>(i) * 10)).as_object();
+    json::object body =
+        json::parse(endless_request(cases[i % cases.size()], 100 + static_cast<int>(i) * 10)).as_object();
     body["temperature"] = i % 2 == 0 ? 0.0 : 0.9;
     body["seed"] = i;
     requests.push_back({"/v1/chat/completions", json::serialize(body), true});
@@ -121,12 +130,20 @@ std::string command_line_of(pid_t pid) {
 // Kills or freezes something at random, again and again.
 class Faults {
  public:
-  Faults(MeshProcess& mesh, uint64_t seed) : mesh_(mesh), random_(seed) {}
+  Faults(MeshProcess& mesh, uint64_t seed) : mesh_(mesh), random_(seed) {
+    const char* only = std::getenv("BELLWETHER_SURVIVAL_FAULT");
+    for (const bool freeze : {false, false, true}) {  // two of three kill
+      for (const auto& [name, mark] :
+           {std::pair{"head", "--rank=0"}, std::pair{"follower", "--rank=1"},
+            std::pair{"scheduler", "bellwether-scheduler"}, std::pair{"nats-server", "nats-server"}}) {
+        const std::string fault = std::string(freeze ? "freeze " : "kill ") + name;
+        if (only == nullptr || fault == only) faults_.push_back({fault, mark, freeze});
+      }
+    }
+  }
 
   void strike() {
-    static const std::vector<std::pair<const char*, const char*>> kTargets = {
-        {"head", "--rank=0"}, {"follower", "--rank=1"}, {"scheduler", "bellwether-scheduler"}, {"nats-server", "nats-server"}};
-    const auto& [name, mark] = kTargets[random_() % kTargets.size()];
+    const auto& [name, mark, freeze] = faults_.at(random_() % faults_.size());
     std::vector<pid_t> pids;
     for (const pid_t pid : descendants_of(mesh_.up().pid())) {
       if (command_line_of(pid).find(mark) != std::string::npos) pids.push_back(pid);
@@ -134,8 +151,7 @@ class Faults {
     if (pids.empty()) return;  // it is being started again
     std::sort(pids.begin(), pids.end());
     const pid_t pid = pids[random_() % pids.size()];
-    const bool freeze = random_() % 3 == 0;
-    std::cout << (freeze ? "freeze " : "kill ") << name << " " << pid << std::endl;
+    std::cout << name << " " << pid << std::endl;
     ++count_;
     kill(pid, freeze ? SIGSTOP : SIGKILL);
     if (!freeze) return;
@@ -146,7 +162,14 @@ class Faults {
   [[nodiscard]] int count() const { return count_; }
 
  private:
+  struct Fault {
+    std::string name;
+    std::string mark;  // in the command line of those that it hits
+    bool freeze;
+  };
+
   MeshProcess& mesh_;
+  std::vector<Fault> faults_;
   std::mt19937_64 random_;
   int count_ = 0;
 };
@@ -174,6 +197,7 @@ bool is_idle(MeshProcess& mesh) {
 
 TEST(Survival, EveryStreamIsTheUndisturbedOne) {
   const auto duration = std::chrono::seconds(number_from("BELLWETHER_SURVIVAL_SECONDS", 20));
+  const milliseconds every(number_from("BELLWETHER_SURVIVAL_EVERY_MS", 2000));
   const uint64_t seed = number_from("BELLWETHER_SURVIVAL_SEED", std::random_device{}());
   std::cout << "BELLWETHER_SURVIVAL_SEED=" << seed << std::endl;
   MeshProcess mesh({"--replicas", "3", "--ranks", "2", "--restarts-max", "1000000", "--restart-wait-ms-max", "200"},
@@ -208,7 +232,7 @@ TEST(Survival, EveryStreamIsTheUndisturbedOne) {
       });
     }
     const auto end = Clock::now() + duration;
-    for (auto next = Clock::now() + kFaultEvery; next < end; next += kFaultEvery) {
+    for (auto next = Clock::now() + every; next < end; next += every) {
       std::this_thread::sleep_until(next);
       faults.strike();
     }
