@@ -1,8 +1,8 @@
 // Streams under a steady rain of faults: each must be the one that an undisturbed mesh gives, token for token.
 //
 // The environment chooses a run: BELLWETHER_SURVIVAL_SECONDS (20), BELLWETHER_SURVIVAL_SEED (printed; by default another
-// one each time), BELLWETHER_SURVIVAL_EVERY_MS between two faults (2000), and BELLWETHER_SURVIVAL_FAULT ("kill head", say:
-// this fault only). Ten minutes:
+// one each time), BELLWETHER_SURVIVAL_STREAMS at once (40), BELLWETHER_SURVIVAL_EVERY_MS between two faults (2000), and
+// BELLWETHER_SURVIVAL_FAULT ("kill head", say: this fault only). Ten minutes:
 //   BELLWETHER_SURVIVAL_SECONDS=600 build/release/bin/test_e2e_survival
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -198,6 +198,7 @@ bool is_idle(MeshProcess& mesh) {
 TEST(Survival, EveryStreamIsTheUndisturbedOne) {
   const auto duration = std::chrono::seconds(number_from("BELLWETHER_SURVIVAL_SECONDS", 20));
   const milliseconds every(number_from("BELLWETHER_SURVIVAL_EVERY_MS", 2000));
+  const size_t streams = number_from("BELLWETHER_SURVIVAL_STREAMS", kStreams);
   const uint64_t seed = number_from("BELLWETHER_SURVIVAL_SEED", std::random_device{}());
   std::cout << "BELLWETHER_SURVIVAL_SEED=" << seed << std::endl;
   MeshProcess mesh({"--replicas", "3", "--ranks", "2", "--restarts-max", "1000000", "--restart-wait-ms-max", "200"},
@@ -214,7 +215,7 @@ TEST(Survival, EveryStreamIsTheUndisturbedOne) {
   Faults faults(mesh, seed);
   {
     std::vector<std::jthread> clients;
-    for (size_t i = 0; i < kStreams; ++i) {
+    for (size_t i = 0; i < streams; ++i) {
       clients.emplace_back([&, i] {
         for (size_t which = i; !over; which = (which + 7) % kStreams) {
           Answer answer;
