@@ -3,6 +3,9 @@
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
@@ -11,7 +14,8 @@ option(BELLWETHER_FUZZ "Build the libFuzzer targets under tests/fuzz" OFF)
 
 add_library(bellwether_options INTERFACE)
 target_compile_options(bellwether_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xptxas=-warn-spills --expt-relaxed-constexpr --generate-line-info>)
 target_compile_definitions(bellwether_options INTERFACE
   BELLWETHER_VERSION="${PROJECT_VERSION}" BELLWETHER_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 if(BELLWETHER_SANITIZE)

@@ -41,6 +41,15 @@ bool is_fp8_name(std::string_view name) {
          name.find("eh_proj") == std::string_view::npos;
 }
 
+// One statement for each operation keeps the compiler from fusing them.
+float element(const SyntheticRule& rule, uint64_t i) {
+  const float part = noise(rule.seed, i) * rule.factor;
+  const float sum = rule.base + part;
+  return rule.unit * sum;
+}
+
+constexpr std::string_view kScaleSuffix = "_scale_inv";
+
 class SyntheticSource final : public TensorSource {
  public:
   explicit SyntheticSource(bool fp8) : fp8_(fp8) {}
@@ -65,31 +74,24 @@ class SyntheticSource final : public TensorSource {
     std::vector<std::byte> bytes;
   };
 
-  // Each product of the rule is rounded on its own: one statement each keeps the compiler from fusing them.
   [[nodiscard]] Made make(const std::string& name, const Shape& shape) const {
-    const uint64_t seed = seed_of(name);
-    if (name.ends_with("e_score_correction_bias")) {
-      return fill<float>(DType::kF32, shape, [&](uint64_t i) { return noise(seed, i) * 0.1F; });
+    if (fp8_ && name.ends_with(kScaleSuffix)) return make_scale(name, shape);
+    return make(synthetic_rule(name, shape, fp8_), shape);
+  }
+
+  [[nodiscard]] static Made make(const SyntheticRule& rule, const Shape& shape) {
+    switch (rule.dtype) {
+      case DType::kF32:
+        return fill<float>(rule.dtype, shape, [&](uint64_t i) { return element(rule, i); });
+      case DType::kF8E4M3:
+        return fill<uint8_t>(rule.dtype, shape, [&](uint64_t i) { return e4m3_of(element(rule, i)); });
+      default:
+        return fill<uint16_t>(rule.dtype, shape, [&](uint64_t i) { return bf16_of(element(rule, i)); });
     }
-    if (shape.size() == 1) {
-      return fill<uint16_t>(DType::kBF16, shape, [&](uint64_t i) {
-        const float part = noise(seed, i) * 0.35F;
-        return bf16_of(1 + part);
-      });
-    }
-    if (name.find("embed_tokens") != std::string::npos) {
-      return fill<uint16_t>(DType::kBF16, shape, [&](uint64_t i) { return bf16_of(noise(seed, i) * 0.5F); });
-    }
-    if (fp8_ && name.ends_with("_scale_inv")) return make_scale(name, shape);
-    if (fp8_ && is_fp8_name(name)) {
-      return fill<uint8_t>(DType::kF8E4M3, shape, [&](uint64_t i) { return e4m3_of(noise(seed, i) * 448.0F); });
-    }
-    const float a = amplitude(shape.at(1));
-    return fill<uint16_t>(DType::kBF16, shape, [&](uint64_t i) { return bf16_of(noise(seed, i) * a); });
   }
 
   [[nodiscard]] Made make_scale(const std::string& name, const Shape& shape) const {
-    const std::string weight = name.substr(0, name.size() - std::string_view("_scale_inv").size());
+    const std::string weight = name.substr(0, name.size() - kScaleSuffix.size());
     const auto found = tensors_.find(weight);
     if (found == tensors_.end()) {
       throw WeightsError(fmt::format("synthetic tensor {}: its weight must be asked for first", name));
@@ -100,13 +102,7 @@ class SyntheticSource final : public TensorSource {
       throw WeightsError(
           fmt::format("synthetic tensor {}: has shape {}, but {} is needed", name, text_of(blocks), text_of(shape)));
     }
-    const uint64_t seed = seed_of(name);
-    const float unit = amplitude(of.at(1)) / 448.0F;
-    return fill<float>(DType::kF32, shape, [&](uint64_t i) {
-      const float part = 0.5F * noise(seed, i);
-      const float factor = 1 + part;
-      return unit * factor;
-    });
+    return make(synthetic_scale_rule(weight, of.at(1)), shape);
   }
 
   template <class T, class Value>
@@ -137,6 +133,33 @@ class SyntheticSource final : public TensorSource {
 };
 
 }  // namespace
+
+SyntheticRule synthetic_rule(std::string_view name, const Shape& shape, bool fp8) {
+  SyntheticRule rule{.seed = seed_of(name)};
+  if (name.ends_with("e_score_correction_bias")) {
+    rule.dtype = DType::kF32;
+    rule.factor = 0.1F;
+  } else if (shape.size() == 1) {
+    rule.base = 1;
+    rule.factor = 0.35F;
+  } else if (name.find("embed_tokens") != std::string_view::npos) {
+    rule.factor = 0.5F;
+  } else if (fp8 && is_fp8_name(name)) {
+    rule.dtype = DType::kF8E4M3;
+    rule.factor = 448;
+  } else {
+    rule.factor = amplitude(shape.at(1));
+  }
+  return rule;
+}
+
+SyntheticRule synthetic_scale_rule(std::string_view name, int64_t cols) {
+  return {.dtype = DType::kF32,
+          .seed = seed_of(std::string(name) + std::string(kScaleSuffix)),
+          .base = 1,
+          .factor = 0.5F,
+          .unit = amplitude(cols) / 448.0F};
+}
 
 std::unique_ptr<TensorSource> make_synthetic_source(bool fp8) {
   return std::make_unique<SyntheticSource>(fp8);
