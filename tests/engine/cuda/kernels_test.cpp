@@ -126,7 +126,8 @@ TEST(CudaKernels, ExpertsEqualThePlainOnes) {
       for (int64_t i = 0; i < rows * of.top_k; ++i) {
         choices.resize(static_cast<size_t>(rows * of.top_k));
         // Distinct for each row, uneven over the experts.
-        const int64_t expert = (i / of.top_k * i / of.top_k + i % of.top_k) % (of.experts - 1);
+        const int64_t row = i / of.top_k;
+        const int64_t expert = (row * row + i % of.top_k) % (of.experts - 1);
         choices[static_cast<size_t>(i)] = {static_cast<int32_t>(expert), 0.1F * static_cast<float>(i % 5 + 1)};
       }
       const OnDevice<ExpertChoice> chosen(choices);
