@@ -12,10 +12,11 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 set(BELLWETHER_SANITIZE "" CACHE STRING "Sanitizers to build with, as -fsanitize= takes them")
 option(BELLWETHER_FUZZ "Build the libFuzzer targets under tests/fuzz" OFF)
 
+# nvcc hands designated initialisers on to clang in GNU's old form.
 add_library(bellwether_options INTERFACE)
 target_compile_options(bellwether_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror>
-  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xptxas=-warn-spills --expt-relaxed-constexpr --generate-line-info>)
+  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xptxas=-warn-spills --expt-relaxed-constexpr --generate-line-info -Xcompiler=-Wno-gnu-designator>)
 target_compile_definitions(bellwether_options INTERFACE
   BELLWETHER_VERSION="${PROJECT_VERSION}" BELLWETHER_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 if(BELLWETHER_SANITIZE)

@@ -20,8 +20,8 @@ int64_t decode_workspace_bytes(const LatentShape& shape, const DecodePlan& plan)
   return plan.pieces_max() * shape.heads * (shape.latent + 2) * int64_t{sizeof(float)};
 }
 
-void decode_attention(const LatentShape& shape, const DecodeInput& input, const DecodePlan&, void*,
-                      __nv_bfloat16* out, cudaStream_t stream) {
+void decode_attention(const LatentShape& shape, const DecodeInput& input, const DecodePlan&, void*, __nv_bfloat16* out,
+                      cudaStream_t stream) {
   simple::decode_attention(shape, input, out, stream);
 }
 

@@ -1,5 +1,6 @@
-// The experts' products. Few rows each, so the time is that of reading the weights of those experts that have any: as in
-// gemm.cu the weights are the 64-row side of the tensor cores' product, copied some tiles ahead by a warp of its own.
+// The experts' products. Few rows each, so the time is that of reading the weights of those experts that have any: as
+// in gemm.cu the weights are the 64-row side of the tensor cores' product, copied some tiles ahead by a warp of its
+// own.
 #include <cooperative_groups.h>
 
 #include <algorithm>
@@ -122,8 +123,8 @@ struct GateUpShared : GateUp<kColumns>::Shared {
 
 // The copying warp: tiles of weights by bulk copies, the expert's rows of x from where the batch has them.
 template <int kColumns>
-__device__ void gate_up_copies(GateUpShared<kColumns>& shared, const Fp8Matrix& w, int64_t inner_tile,
-                               const Fp8Rows& x, int rows, int64_t begin, int64_t end) {
+__device__ void gate_up_copies(GateUpShared<kColumns>& shared, const Fp8Matrix& w, int64_t inner_tile, const Fp8Rows& x,
+                               int rows, int64_t begin, int64_t end) {
   constexpr int kStages = GateUp<kColumns>::kStages;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const uint8_t* gate = w.tiles + 2 * inner_tile * w.col_tiles() * kTileBytes;
@@ -313,8 +314,8 @@ __global__ void __launch_bounds__(kThreads, 2)
       barrier_wait(&shared.empty[stage], parity);
       barrier_arrive_expecting(&shared.full[stage], kTileBytes + lines * (kTile + sizeof(float)));
       copy_bulk(shared.stages[stage].w, w.tiles + i * kTileBytes, kTileBytes, &shared.full[stage]);
-      copy_bulk(shared.stages[stage].x, inner.codes + (col_tile * inner.rows_padded + tile.slot) * kTile,
-                lines * kTile, &shared.full[stage]);
+      copy_bulk(shared.stages[stage].x, inner.codes + (col_tile * inner.rows_padded + tile.slot) * kTile, lines * kTile,
+                &shared.full[stage]);
       copy_bulk(shared.scales[stage], inner.scales + col_tile * inner.rows_padded + tile.slot, lines * sizeof(float),
                 &shared.full[stage]);
       if (++stage == kStages) {
@@ -374,14 +375,18 @@ void launch_down(const Experts& experts, const ExpertPlan& plan, const Fp8Rows& 
 
 void experts_gate_up(const Experts& experts, const ExpertPlan& plan, const Fp8Rows& x, const Fp8Rows& inner,
                      cudaStream_t stream) {
-  if (plan.rows <= 32) launch_gate_up<32>(experts, plan, x, inner, stream);
-  else launch_gate_up<64>(experts, plan, x, inner, stream);
+  if (plan.rows <= 32)
+    launch_gate_up<32>(experts, plan, x, inner, stream);
+  else
+    launch_gate_up<64>(experts, plan, x, inner, stream);
 }
 
 void experts_down(const Experts& experts, const ExpertPlan& plan, const Fp8Rows& inner, __nv_bfloat16* y,
                   cudaStream_t stream) {
-  if (plan.rows <= 32) launch_down<32>(experts, plan, inner, y, stream);
-  else launch_down<64>(experts, plan, inner, y, stream);
+  if (plan.rows <= 32)
+    launch_down<32>(experts, plan, inner, y, stream);
+  else
+    launch_down<64>(experts, plan, inner, y, stream);
 }
 
 }  // namespace bellwether::engine::cuda

@@ -1,7 +1,7 @@
 // FP8 products for few rows: the time is that of reading the weights once.
 //
-// The weights are the 64-row side of the tensor cores' product, the batch's rows its columns, filled up to 8, 16, 32, 64
-// or 128. A block has 128 rows of weights (two warpgroups) and a part of the columns; one more warp keeps copies of
+// The weights are the 64-row side of the tensor cores' product, the batch's rows its columns, filled up to 8, 16, 32,
+// 64 or 128. A block has 128 rows of weights (two warpgroups) and a part of the columns; one more warp keeps copies of
 // several tiles under way, those of weights before the kernel before has ended. The blocks that share an output are a
 // cluster and add their parts up in order. How the columns are divided depends on the weights' shape alone, and a
 // product's column does not depend on the others: a row's result is the same in every batch.
@@ -183,11 +183,16 @@ void fp8_gemm(const Fp8Rows& x, int64_t rows, const Fp8Matrix& w, __nv_bfloat16*
     part.scales += first;
     const int64_t count = std::min(kFewRows, rows - first);
     __nv_bfloat16* out = y + first * y_stride;
-    if (count <= 8) launch_few_rows<8>(part, count, w, out, y_stride, stream);
-    else if (count <= 16) launch_few_rows<16>(part, count, w, out, y_stride, stream);
-    else if (count <= 32) launch_few_rows<32>(part, count, w, out, y_stride, stream);
-    else if (count <= 64) launch_few_rows<64>(part, count, w, out, y_stride, stream);
-    else launch_few_rows<128>(part, count, w, out, y_stride, stream);
+    if (count <= 8)
+      launch_few_rows<8>(part, count, w, out, y_stride, stream);
+    else if (count <= 16)
+      launch_few_rows<16>(part, count, w, out, y_stride, stream);
+    else if (count <= 32)
+      launch_few_rows<32>(part, count, w, out, y_stride, stream);
+    else if (count <= 64)
+      launch_few_rows<64>(part, count, w, out, y_stride, stream);
+    else
+      launch_few_rows<128>(part, count, w, out, y_stride, stream);
   }
 }
 

@@ -76,16 +76,16 @@ void expand_outputs(const LatentShape& shape, const __nv_bfloat16* latents, int6
 // of consecutive pages of one row, each computed by one thread block, which takes several pieces one after another.
 struct DecodePlan {
   int32_t* block_begin = nullptr;  // (kBlocksMax + 1): where each thread block's pieces begin
-  int4* pieces = nullptr;         // (pieces_max): row, first page, end page, partial result or -1 if it is the whole row
-  int32_t* row_begin = nullptr;   // (rows + 1): where each row's partial results begin
+  int4* pieces = nullptr;        // (pieces_max): row, first page, end page, partial result or -1 if it is the whole row
+  int32_t* row_begin = nullptr;  // (rows + 1): where each row's partial results begin
   int64_t rows = 0;
   int64_t pages_max = 0;  // of one row
   // Pieces of a fixed number of pages, so that a row's sums do not depend on the batch; otherwise all thread blocks get
   // about the same number of pages.
   bool is_fixed = false;
 
-  static constexpr int64_t kBlocksMax = 132;   // thread blocks
-  static constexpr int64_t kFixedPages = 8;    // of a piece
+  static constexpr int64_t kBlocksMax = 132;  // thread blocks
+  static constexpr int64_t kFixedPages = 8;   // of a piece
   BELLWETHER_HOST_DEVICE int64_t pieces_max() const {
     return is_fixed ? rows * ceil_div(pages_max, kFixedPages) : rows + kBlocksMax;
   }
@@ -112,10 +112,10 @@ void decode_attention(const LatentShape& shape, const DecodeInput& input, const 
 // Attention of consecutive rows of one sequence over keys and values made from the latents, in one or more calls, each
 // over the positions [kv_begin, kv_begin + kv_count), from the first to the last.
 struct PrefillInput {
-  const __nv_bfloat16* q = nullptr;   // (rows, H, nope + R), turned
+  const __nv_bfloat16* q = nullptr;  // (rows, H, nope + R), turned
   int64_t rows = 0;
-  int64_t position = 0;               // of the first row; row i sees positions up to position + i
-  const __nv_bfloat16* kv = nullptr;  // (kv_count, H, nope + v): keys without their turned part, then values
+  int64_t position = 0;                   // of the first row; row i sees positions up to position + i
+  const __nv_bfloat16* kv = nullptr;      // (kv_count, H, nope + v): keys without their turned part, then values
   const __nv_bfloat16* k_rope = nullptr;  // (kv_count, R): the turned part, for all heads
   int64_t kv_begin = 0;
   int64_t kv_count = 0;

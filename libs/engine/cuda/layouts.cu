@@ -120,10 +120,12 @@ __global__ void gather_kernel(KvPages pages, const int32_t* page_table, int64_t 
   const int64_t page = page_table[position / kPageTokens];
   const int64_t rope = pages.width - latent;
   for (int64_t column = threadIdx.x; column < pages.width; column += blockDim.x) {
-    const auto value = *reinterpret_cast<const __nv_bfloat16*>(
-        pages.data + pages.offset(page, position % kPageTokens, column));
-    if (column < latent) latents[blockIdx.x * latent + column] = value;
-    else k_rope[blockIdx.x * rope + column - latent] = value;
+    const auto value =
+        *reinterpret_cast<const __nv_bfloat16*>(pages.data + pages.offset(page, position % kPageTokens, column));
+    if (column < latent)
+      latents[blockIdx.x * latent + column] = value;
+    else
+      k_rope[blockIdx.x * rope + column - latent] = value;
   }
 }
 

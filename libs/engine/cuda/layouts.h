@@ -13,12 +13,12 @@
 
 namespace bellwether::engine::cuda {
 
-inline constexpr int64_t kTile = 128;                    // rows and columns of a tile of FP8 weights: those of a scale
-inline constexpr int64_t kTileBytes = kTile * kTile;     // of FP8 codes
-inline constexpr int64_t kPageTokens = 64;               // of the KV cache, = kBlockTokens
-inline constexpr int64_t kChunkValues = 64;              // bf16 values of a page's line, 128 bytes
+inline constexpr int64_t kTile = 128;                 // rows and columns of a tile of FP8 weights: those of a scale
+inline constexpr int64_t kTileBytes = kTile * kTile;  // of FP8 codes
+inline constexpr int64_t kPageTokens = 64;            // of the KV cache, = kBlockTokens
+inline constexpr int64_t kChunkValues = 64;           // bf16 values of a page's line, 128 bytes
 inline constexpr int64_t kChunkBytes = kPageTokens * 2 * kChunkValues;
-inline constexpr int64_t kExpertTileRows = 64;           // rows of one expert that are computed together at most
+inline constexpr int64_t kExpertTileRows = 64;  // rows of one expert that are computed together at most
 
 BELLWETHER_HOST_DEVICE constexpr int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -70,7 +70,8 @@ struct Fp8Rows {
 };
 
 // The KV cache of one layer: pages of kPageTokens tokens, each `width` bf16 values (latent, then the turned shared
-// key), as chunks of 64 values: (pages, chunks, kPageTokens, 64), swizzled by the token. Values beyond width: any finite.
+// key), as chunks of 64 values: (pages, chunks, kPageTokens, 64), swizzled by the token. Values beyond width: any
+// finite.
 struct KvPages {
   uint8_t* data = nullptr;  // 128-byte aligned
   int64_t width = 0;

@@ -219,7 +219,7 @@ __global__ void widen_kernel(const __nv_bfloat16* x, int64_t count, float* out) 
   if (i < count) out[i] = __bfloat162float(x[i]);
 }
 
-// The block that norms a row of `width`, and how many groups its warps have at most: a power of two up to 8.
+// The block that norms a row of `width`, and how many groups its warps have at most: a power of two up to 4.
 struct NormBlock {
   unsigned threads;
   int64_t groups;
@@ -229,7 +229,7 @@ NormBlock norm_block(int64_t width) {
   const int64_t groups = ceil_div(width, kGroup);
   int64_t each = 1;
   while (each * kWarpsMax < groups) each *= 2;
-  if (each > 8 || width % 4 != 0) throw CudaError("a norm's width must be a multiple of 4 up to 32768");
+  if (each > 4 || width % 4 != 0) throw CudaError("a norm's width must be a multiple of 4 up to 16384");
   return {static_cast<unsigned>(32 * ceil_div(groups, each)), each};
 }
 
@@ -241,10 +241,8 @@ void with_groups(int64_t groups, const Run& run) {
       return run(std::integral_constant<int, 1>());
     case 2:
       return run(std::integral_constant<int, 2>());
-    case 4:
-      return run(std::integral_constant<int, 4>());
     default:
-      return run(std::integral_constant<int, 8>());
+      return run(std::integral_constant<int, 4>());
   }
 }
 

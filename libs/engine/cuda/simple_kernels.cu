@@ -1,7 +1,6 @@
-#include "engine/cuda/simple_kernels.h"
-
 #include "engine/cuda/device.cuh"
 #include "engine/cuda/launch.h"
+#include "engine/cuda/simple_kernels.h"
 
 namespace bellwether::engine::cuda::simple {
 namespace {
@@ -170,8 +169,10 @@ __global__ void prefill_kernel(LatentShape shape, PrefillInput input, float* sta
     }
   }
   for (int64_t c = lane; c < shape.v; c += 32) {
-    if (input.is_last) out[(row * shape.heads + head) * shape.v + c] = __float2bfloat16(sums[c] / total);
-    else saved[c] = sums[c];
+    if (input.is_last)
+      out[(row * shape.heads + head) * shape.v + c] = __float2bfloat16(sums[c] / total);
+    else
+      saved[c] = sums[c];
   }
   if (!input.is_last && lane == 0) {
     saved[shape.v] = largest;

@@ -1,5 +1,5 @@
-// The fast products against the plain ones of simple_kernels.h, over R1's shapes at several ranks, the demo model's, and
-// odd ones: fresh random codes, outputs poisoned before.
+// The fast products against the plain ones of simple_kernels.h, over R1's shapes at several ranks, the demo model's,
+// and odd ones: fresh random codes, outputs poisoned before.
 #include "engine/cuda/kernels.h"
 
 #include <cuda_bf16.h>
@@ -86,8 +86,8 @@ struct RandomRows {
 };
 
 TEST(CudaKernels, FewRowsEqualThePlainProduct) {
-  const std::vector<std::pair<int64_t, int64_t>> shapes = {
-      {2112, 7168}, {1536, 1536}, {7168, 1024}, {7168, 2048}, {832, 256}, {200, 256}, {136, 384}, {8, 128}};
+  const std::vector<std::pair<int64_t, int64_t>> shapes = {{2112, 7168}, {1536, 1536}, {7168, 1024}, {7168, 2048},
+                                                           {832, 256},   {200, 256},   {136, 384},   {8, 128}};
   for (const auto& [outputs, cols] : shapes) {
     Fp8Matrix w{.rows = outputs, .cols = cols};
     const OnDevice<uint8_t> tiles(codes(w.tiles_bytes()));
@@ -109,7 +109,8 @@ TEST(CudaKernels, ExpertsEqualThePlainOnes) {
   struct Case {
     int64_t experts, hidden, inner, top_k;
   };
-  for (const Case& of : {Case{17, 256, 128, 4}, Case{33, 7168, 256, 8}, Case{9, 1024, 128, 8}, Case{1, 7168, 1152, 0}}) {
+  for (const Case& of :
+       {Case{17, 256, 128, 4}, Case{33, 7168, 256, 8}, Case{9, 1024, 128, 8}, Case{1, 7168, 1152, 0}}) {
     Experts experts{.experts = of.experts, .hidden = of.hidden, .inner = of.inner};
     const int64_t tiles = of.experts * experts.inner_tiles() * ceil_div(of.hidden, kTile);
     const OnDevice<uint8_t> gate_up(codes(2 * tiles * kTileBytes));
