@@ -52,6 +52,12 @@ std::string replica_state(std::string_view replica) {
 std::string gateway_tokens(std::string_view gateway) {
   return "bw.v1.gateway." + token(gateway) + ".tokens";
 }
+std::string scheduler_poll(std::string_view scheduler) {
+  return "bw.v1.scheduler." + token(scheduler) + ".poll";
+}
+std::string queue(std::string_view model) {
+  return "bw.v1.event.queue." + token(model);
+}
 std::string scale(std::string_view model) {
   return "bw.v1.event.scale." + token(model);
 }

@@ -19,6 +19,8 @@ namespace bellwether::mesh::subjects {
 [[nodiscard]] std::string replica_kv_events(std::string_view replica);  // KvEvents
 [[nodiscard]] std::string replica_state(std::string_view replica);      // ReplicaState
 [[nodiscard]] std::string gateway_tokens(std::string_view gateway);     // TokenBatch
+[[nodiscard]] std::string scheduler_poll(std::string_view scheduler);   // QueuePoll -> GenerateReply
+[[nodiscard]] std::string queue(std::string_view model);                // QueueState
 [[nodiscard]] std::string scale(std::string_view model);                // ScaleDecision
 [[nodiscard]] std::string card(std::string_view model);                 // CardRequest -> CardChunk
 
@@ -28,6 +30,7 @@ inline constexpr std::string_view kAllKvEvents = "bw.v1.event.replica.*.kv";
 inline constexpr std::string_view kDispatch = "bw.v1.event.dispatch";
 inline constexpr std::string_view kKeyUses = "bw.v1.event.limits";
 inline constexpr std::string_view kKeyLevels = "bw.v1.limits.levels";
+inline constexpr std::string_view kAllQueues = "bw.v1.event.queue.*";
 inline constexpr std::string_view kAllScaleDecisions = "bw.v1.event.scale.*";
 
 inline constexpr std::string_view kSchedulerQueue = "schedulers";  // queue group of request.*

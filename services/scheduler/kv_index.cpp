@@ -217,6 +217,7 @@ uint32_t KvIndex::take_row() {
     return free;
   }
   const auto number = static_cast<uint32_t>(rows_.size() / row_words_);
+  if (rows_.size() + row_words_ > rows_.capacity()) rows_.reserve(rows_.size() + rows_.size() / 4 + row_words_);
   rows_.resize(rows_.size() + row_words_);
   return kRow + number;
 }

@@ -12,7 +12,7 @@
 namespace bellwether::scheduler {
 namespace {
 
-// Of a head that has not been measured: only the proportion of the two matters, and reading is the faster.
+// Of heads when none has been measured.
 constexpr double kPrefillRateUnknown = 2000;
 constexpr double kDecodeRateUnknown = 200;
 
@@ -62,14 +62,6 @@ size_t least(const PlacementView& view, Cost cost) {
   return best;
 }
 
-double prefill_rate(const ReplicaView& head) {
-  return head.prefill_tokens_per_s > 0 ? head.prefill_tokens_per_s : kPrefillRateUnknown;
-}
-
-double decode_rate(const ReplicaView& head) {
-  return head.decode_tokens_per_s > 0 ? head.decode_tokens_per_s : kDecodeRateUnknown;
-}
-
 double tokens_to_read(const ReplicaView& head, const PlacementRequest& request) {
   return static_cast<double>(request.prompt_tokens - std::min(request.prompt_tokens, head.cached_tokens));
 }
@@ -77,8 +69,8 @@ double tokens_to_read(const ReplicaView& head, const PlacementRequest& request) 
 // Seconds, rounded so that what measurements cannot tell apart is a tie.
 double work_seconds(const ReplicaView& head, double read_tokens, double written_tokens) {
   const double seconds =
-      (static_cast<double>(head.prefill_tokens) + kOwnReadWeight * read_tokens) / prefill_rate(head) +
-      kDecodeWeight * (static_cast<double>(head.decode_tokens) + written_tokens) / decode_rate(head);
+      (static_cast<double>(head.prefill_tokens) + kOwnReadWeight * read_tokens) / head.prefill_tokens_per_s +
+      kDecodeWeight * (static_cast<double>(head.decode_tokens) + written_tokens) / head.decode_tokens_per_s;
   return std::round(seconds * 1000) / 1000;
 }
 
@@ -126,17 +118,17 @@ size_t place_least_kv_cache(const PlacementView& view) {
 size_t place_least_latency(const PlacementView& view) {
   return least(view, [&](const ReplicaView& head) {
     const double first_token =
-        (static_cast<double>(head.prefill_tokens) + tokens_to_read(head, view.request)) / prefill_rate(head);
+        (static_cast<double>(head.prefill_tokens) + tokens_to_read(head, view.request)) / head.prefill_tokens_per_s;
     const double writers = static_cast<double>(head.requests) + 1;
-    const double rest = static_cast<double>(view.request.output_tokens) * writers / decode_rate(head);
+    const double rest = static_cast<double>(view.request.output_tokens) * writers / head.decode_tokens_per_s;
     return std::round((first_token + rest) * 1000) / 1000;
   });
 }
 
 size_t place_throughput(const PlacementView& view) {
   return least(view, [](const ReplicaView& head) {
-    return static_cast<double>(head.prefill_tokens) / prefill_rate(head) +
-           static_cast<double>(head.decode_tokens) / decode_rate(head);
+    return static_cast<double>(head.prefill_tokens) / head.prefill_tokens_per_s +
+           static_cast<double>(head.decode_tokens) / head.decode_tokens_per_s;
   });
 }
 
@@ -187,6 +179,22 @@ std::vector<std::string> strategy_names() {
   std::vector<std::string> names;
   for (const Named& each : kStrategies) names.emplace_back(each.name);
   return names;
+}
+
+void assume_rates(std::span<ReplicaView> heads) {
+  const auto assume = [&](double ReplicaView::* rate, double unknown) {
+    double sum = 0;
+    double measured = 0;
+    for (const ReplicaView& head : heads) {
+      sum += head.*rate;
+      measured += head.*rate > 0 ? 1 : 0;
+    }
+    for (ReplicaView& head : heads) {
+      if (head.*rate <= 0) head.*rate = measured > 0 ? sum / measured : unknown;
+    }
+  };
+  assume(&ReplicaView::prefill_tokens_per_s, kPrefillRateUnknown);
+  assume(&ReplicaView::decode_tokens_per_s, kDecodeRateUnknown);
 }
 
 std::vector<size_t> eligible_heads(std::span<const ReplicaView> heads, std::span<const std::string> excluded) {

@@ -29,7 +29,7 @@ struct ReplicaView {
   uint64_t decode_tokens = 0;
   uint64_t tenant_tokens = 0;  // of both, what belongs to the tenant of the request
   uint64_t cached_tokens = 0;  // of the request's prompt, in its cache now or very soon
-  // What it can do, in tokens per second of work. 0 = not measured yet.
+  // What it can do, in tokens per second of work. 0 = not measured yet; strategies see none, see assume_rates().
   double prefill_tokens_per_s = 0;
   double decode_tokens_per_s = 0;
   bool open = false;  // its circuit is: it has failed, and is chosen by nobody until it has proved itself
@@ -39,8 +39,8 @@ struct ReplicaView {
 // The request, as far as it matters for where it goes.
 struct PlacementRequest {
   uint64_t prompt_tokens = 0;
-  uint64_t output_tokens = 0;   // expected, of all its choices
-  std::string_view session_id;  // empty = none
+  uint64_t output_tokens = 0;        // expected, of all its choices
+  std::string_view session_id = {};  // empty = none
   double tenant_share = 0;  // of all recent work, what its tenant's was divided by an equal share; 1 = just its share
 };
 
@@ -116,6 +116,10 @@ inline constexpr std::string_view kStrategyDefault = "prefix-cache";
 // By a name of this list or one that AIBrix has for it; nothing for an unknown name.
 [[nodiscard]] std::optional<Strategy> find_strategy(std::string_view name);
 [[nodiscard]] std::vector<std::string> strategy_names();  // without AIBrix' other names for them
+
+// Gives heads that have not been measured the mean rates of those that have, or, when there is none, a guess that only
+// says that reading is faster than writing.
+void assume_rates(std::span<ReplicaView> heads);
 
 // Heads that may be chosen: not full, of a closed circuit, not `excluded`, and of a replica that has just started no
 // more than its part of what the others have on average (slow start), while there is any other.

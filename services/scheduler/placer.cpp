@@ -36,6 +36,7 @@ Placer::Placer(PlacerOptions options, mesh::Clock clock)
       mirror_(options_.kv_index_blocks_max, clock_),
       random_(options_.random_seed) {
   table_.set_slow_start(options_.slow_start);
+  table_.set_head_waiting_max(options_.head_waiting_max);
 }
 
 StateEffect Placer::apply(const v1::ReplicaState& state) {
@@ -90,6 +91,7 @@ std::optional<PlacedOn> Placer::place(const Candidate& request, Strategy strateg
   const mesh::TimePoint now = clock_();
   std::vector<ReplicaView> heads =
       table_.view(request.model, strategy == &place_fair ? std::string_view(request.tenant) : std::string_view());
+  assume_rates(heads);
   const std::vector<size_t> eligible = eligible_heads(heads, excluded);
   if (eligible.empty()) return std::nullopt;
   mirror_.index().match(request.block_hashes, matched_);

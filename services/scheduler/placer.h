@@ -28,6 +28,7 @@ struct PlacerOptions {
   std::string scheduler_id;
   size_t kv_index_blocks_max = 1 << 23;
   std::chrono::milliseconds slow_start{0};
+  uint64_t head_waiting_max = UINT64_MAX;  // requests beyond those that a head can run at once
   uint64_t random_seed = 1;
 };
 

@@ -31,6 +31,7 @@ double sound_rate(double tokens_per_s) {
 }
 
 constexpr double kRampMin = 0.1;
+constexpr double kCacheFull = 0.95;  // hardly a prompt fits
 constexpr uint64_t kAgeMsMax = 24 * 3600 * 1000;
 constexpr uint64_t kTokensMax = uint64_t{1} << 32;  // of one reservation: sums cannot overflow
 
@@ -78,7 +79,8 @@ void ReplicaTable::describe(Replica& replica, std::string_view id) const {
   ReplicaView& view = replica.view;
   view.replica_id = id;
   view.epoch = state.epoch();
-  view.requests_max = uint64_t{state.capacity().sequences_max()} + state.capacity().waiting_max();
+  const uint64_t waiting_max = std::min<uint64_t>(state.capacity().waiting_max(), head_waiting_max_);
+  view.requests_max = uint64_t{state.capacity().sequences_max()} + waiting_max;
   view.kv_use = kv_use(state);
   view.prefill_tokens_per_s = sound_rate(state.rates().prefill_tokens_per_busy_s());
   view.decode_tokens_per_s = sound_rate(state.rates().decode_tokens_per_busy_s());
@@ -142,6 +144,9 @@ std::vector<ReplicaView> ReplicaTable::view(std::string_view model, std::string_
     const uint64_t reported = reported_requests(state);
     ReplicaView& head = heads.emplace_back(replica.view);
     head.requests = std::max(replica.reserved, reported + replica.own_since_state);
+    const bool cache_full = head.kv_use >= kCacheFull && state.load().waiting() > 0;
+    if (cache_full && state.load().waiting() >= head_waiting_max_)
+      head.requests_max = std::min(head.requests_max, head.requests);
     head.requests_own = replica.own;
     head.prefill_tokens = replica.prefill_tokens;
     if (reported > replica.reserved) head.prefill_tokens = std::max(head.prefill_tokens, state.load().tokens_pending());
@@ -178,6 +183,13 @@ std::vector<std::string> ReplicaTable::expire() {
 bool ReplicaTable::knows_model(std::string_view model) const {
   return std::any_of(replicas_.begin(), replicas_.end(),
                      [&](const auto& entry) { return entry.second.state.model() == model; });
+}
+
+bool ReplicaTable::is_loading(std::string_view model) const {
+  return std::any_of(replicas_.begin(), replicas_.end(), [&](const auto& entry) {
+    const v1::ReplicaState& state = entry.second.state;
+    return state.phase() == v1::REPLICA_PHASE_LOADING && state.model() == model;
+  });
 }
 
 size_t ReplicaTable::reservations() const {

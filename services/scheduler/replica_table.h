@@ -100,10 +100,15 @@ class ReplicaTable {
   // For how long a replica that has just begun to take work gets less than its share; 0 = it gets all at once.
   void set_slow_start(std::chrono::milliseconds time) { slow_start_ = time; }
 
+  // Requests that a head is given beyond those that it can run at once, where it takes so many: it counts as full with
+  // them. So it does when its cache is full and as many wait for room there.
+  void set_head_waiting_max(uint64_t requests) { head_waiting_max_ = requests; }
+
   // Removes the heads not heard in time and returns their ids.
   std::vector<std::string> expire();
 
   [[nodiscard]] bool knows_model(std::string_view model) const;
+  [[nodiscard]] bool is_loading(std::string_view model) const;  // a replica that will take work later
   [[nodiscard]] size_t reservations() const;
   void for_each(const std::function<void(const v1::ReplicaState&)>& visit) const;
 
@@ -155,6 +160,7 @@ class ReplicaTable {
   std::string scheduler_id_;
   mesh::Clock clock_;
   std::chrono::milliseconds slow_start_{0};
+  uint64_t head_waiting_max_ = UINT64_MAX;
   Replicas replicas_;
   std::map<std::string, Departed, std::less<>> departed_;
   std::unordered_set<std::string> frees_;

@@ -189,8 +189,10 @@ class EngineThread::Work {
   }
 
   void step(EngineReport& report) {
+    const mesh::TimePoint begun = mesh::steady_now();
     try {
       report.step = engine_.step();
+      report.step_took = mesh::steady_now() - begun;
       report.stepped = true;
     } catch (const engine::GroupBroken& broken) {
       left(broken.what());

@@ -15,6 +15,7 @@
 // cancels each once.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -45,6 +46,7 @@ struct EngineReport {
   std::optional<std::vector<engine::KvEvent>> kv_dump;  // asked for; as of after the step
   bool stepped = false;
   engine::StepReport step;
+  std::chrono::duration<double> step_took{};
   engine::EngineLoad load;  // after all of the above
   mesh::TimePoint ended;
 };

@@ -139,6 +139,7 @@ void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
   if (stopped_ || condition_.phase != v1::REPLICA_PHASE_LOADING) return;
   facts_ = std::move(facts);
   card_ = serialize_card(std::move(card));
+  step_costs_.emplace(facts_.sequences_max);
   metrics_.emplace(service_.registry(), identity_.model, facts_.context_tokens_max);
   condition_.capacity = capacity_of(facts_);
   condition_.card_digest = card_.digest;
@@ -337,7 +338,7 @@ void Replica::on_report(const EngineReport& report) {
   }
   send_batches();
   send_kv(report);
-  if (report.stepped) measure_step(report.step, report.ended);
+  if (report.stepped) measure_step(report);
   engine_load_ = report.load;
   update_load();
 }
@@ -389,9 +390,11 @@ void Replica::measure(LiveSequence sequence, const engine::SequenceOutput& outpu
   }
 }
 
-void Replica::measure_step(const engine::StepReport& step, mesh::TimePoint ended) {
+void Replica::measure_step(const EngineReport& report) {
+  const engine::StepReport& step = report.step;
   ++condition_.steps;
-  rates_.add(ended, step.prefill_tokens, step.decode_tokens);
+  rates_.add(report.ended, step.prefill_tokens, step.decode_tokens);
+  step_costs_->add(report.step_took.count(), step.prefill_tokens, step.decode_tokens);
   metrics_->count_step(step);
 }
 
@@ -450,6 +453,8 @@ void Replica::release(LiveSequence sequence, FinishedReason reason) {
                      {"cached_prompt_tokens", choice->cached_prompt_tokens},
                      {"completion_tokens", choice->output_tokens},
                      {"took_ms", seconds_between(request->arrived, mesh::steady_now()) * 1000}});
+  request->completion_tokens += choice->output_tokens - choice->output_tokens_given;
+  request->failed = request->failed || reason == FinishedReason::kError;
   if (request->choices.size() == 1) tell_schedulers(v1::Dispatch::FREE, *request);
   requests_.remove(choice->sequence);
   if (requests_.empty()) drained_timer_.cancel();
@@ -463,6 +468,12 @@ void Replica::tell_schedulers(v1::Dispatch::Kind kind, const LiveRequest& reques
   dispatch.set_replica_id(identity_.replica_id);
   dispatch.set_epoch(identity_.epoch);
   dispatch.set_model(identity_.model);
+  if (kind == v1::Dispatch::FREE) {
+    dispatch.set_tenant(request.tenant);
+    dispatch.set_choices(static_cast<uint32_t>(request.choices_taken));
+    dispatch.set_completion_tokens(static_cast<uint32_t>(request.completion_tokens));
+    dispatch.set_failed(request.failed);
+  }
   publishing("dispatch", [&] { service_.bus().publish(subjects::kDispatch, dispatch, mesh::Urgency::kBatched); });
 }
 
@@ -493,11 +504,20 @@ void Replica::update_load() {
   arm_announcement();
 }
 
+v1::Rates Replica::rates(mesh::TimePoint now) const {
+  v1::Rates rates = rates_.now(now);
+  if (step_costs_) {
+    rates.set_prefill_tokens_per_busy_s(step_costs_->prefill_tokens_per_s());
+    rates.set_decode_tokens_per_busy_s(step_costs_->decode_tokens_per_s());
+  }
+  return rates;
+}
+
 void Replica::announce() {
   const mesh::TimePoint now = mesh::steady_now();
   if (leader_) condition_.followers = leader_->group().health();
   kv_journal_.drop_old_snapshots(now);
-  const v1::ReplicaState state = make_state(identity_, condition_, rates_.now(now), ++states_announced_);
+  const v1::ReplicaState state = make_state(identity_, condition_, rates(now), ++states_announced_);
   publishing("state", [&] { service_.bus().publish(subjects::replica_state(identity_.replica_id), state); });
   announcements_.announced(now);
   arm_announcement();

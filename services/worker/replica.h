@@ -26,6 +26,7 @@
 #include "worker/replica_state.h"
 #include "worker/request_table.h"
 #include "worker/settings.h"
+#include "worker/step_costs.h"
 #include "worker/token_history.h"
 #include "worker/worker_metrics.h"
 
@@ -72,7 +73,7 @@ class Replica final : public mesh::Component {
   void on_output(const engine::SequenceOutput& output, mesh::TimePoint ended);
   void on_prefill_done(LiveSequence sequence, const engine::SequenceOutput& output);
   void measure(LiveSequence sequence, const engine::SequenceOutput& output, mesh::TimePoint ended);
-  void measure_step(const engine::StepReport& step, mesh::TimePoint ended);
+  void measure_step(const EngineReport& report);
   void end_with_error(LiveSequence sequence, const std::string& message);
   void lose_all(const std::string& message);
   void send_again(const v1::ResendRequest& request, const v1::ResendRequest::From& from, v1::TokenBatch& batch);
@@ -85,6 +86,7 @@ class Replica final : public mesh::Component {
 
   void become_ready();
   void set_phase(v1::ReplicaPhase phase);
+  [[nodiscard]] v1::Rates rates(mesh::TimePoint now) const;
   void update_load();
   void announce();
   void arm_announcement();
@@ -109,7 +111,8 @@ class Replica final : public mesh::Component {
   KvJournal kv_journal_;
   std::vector<mesh::BusMessage> kv_dumps_wanted_;  // to be answered with the next dump
   Rates rates_;
-  std::optional<WorkerMetrics> metrics_;  // once the model is loaded
+  std::optional<StepCosts> step_costs_;  // these two once the model is loaded
+  std::optional<WorkerMetrics> metrics_;
 
   Announcements announcements_;
   uint64_t states_announced_ = 0;

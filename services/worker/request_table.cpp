@@ -23,6 +23,7 @@ LiveRequest& RequestTable::add(const v1::GenerateRequest& request, engine::Seque
   live.request_id = request.request_id();
   live.attempt = request.attempt();
   live.gateway_id = request.gateway_id();
+  live.tenant = request.tenant();
   live.prompt_tokens = request.prompt_ids_size();
   live.arrived = now;
   engine::SequenceId sequence = first_sequence;
@@ -33,6 +34,7 @@ LiveRequest& RequestTable::add(const v1::GenerateRequest& request, engine::Seque
                             .output_tokens = choice.output_ids_size()});
     by_sequence_[sequence++] = first_sequence;
   }
+  live.choices_taken = live.choices.size();
   return live;
 }
 

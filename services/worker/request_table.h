@@ -35,9 +35,13 @@ struct LiveRequest {
   std::string request_id = {};
   uint32_t attempt = 0;
   std::string gateway_id = {};
+  std::string tenant = {};
   int64_t prompt_tokens = 0;
   mesh::TimePoint arrived = {};
   bool cancelled = false;                // all of its choices are
+  bool failed = false;                   // a choice has ended in an error
+  int64_t completion_tokens = 0;         // that this attempt generated, of the choices that have left the engine
+  size_t choices_taken = 0;              // those that have left among them
   std::vector<LiveChoice> choices = {};  // those that have not left the engine
 };
 

@@ -164,6 +164,22 @@ TEST(Replica, EachChoiceIsWhatItWouldBeAlone) {
   EXPECT_EQ(mesh.dispatched(v1::Dispatch::FREE, "all"), 1);
 }
 
+TEST(Replica, TellsTheSchedulersWhatARequestCost) {
+  WorkerMesh mesh(demo_model());
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
+  v1::GenerateRequest request = sampled_request("r", {7, 8});
+  request.set_tenant("acme");
+  request.mutable_choices(0)->add_output_ids(50);  // of an earlier attempt: not generated here
+  ASSERT_TRUE(mesh.place(request).has_placed());
+  ASSERT_TRUE(mesh.until_freed("r"));
+  const auto free = std::find_if(mesh.dispatches().begin(), mesh.dispatches().end(),
+                                 [](const auto& event) { return event.kind() == v1::Dispatch::FREE; });
+  EXPECT_EQ(free->tenant(), "acme");
+  EXPECT_EQ(free->choices(), 2u);
+  EXPECT_EQ(free->completion_tokens(), 59u);
+  EXPECT_FALSE(free->failed());
+}
+
 TEST(Replica, CancellingAChoiceLeavesTheOthers) {
   WorkerMesh mesh(demo_model({"--max-num-seqs", "2", "--max-num-waiting", "0"}));
   ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
@@ -425,6 +441,8 @@ TEST(Replica, CountsUnderVllmsNames) {
   ASSERT_TRUE(mesh.until_next_state());
   EXPECT_GT(mesh.states().back().rates().decode_tokens_per_s(), 0);
   EXPECT_GT(mesh.states().back().rates().prefill_tokens_per_s(), 0);
+  EXPECT_GT(mesh.states().back().rates().decode_tokens_per_busy_s(), 0);
+  EXPECT_GT(mesh.states().back().rates().prefill_tokens_per_busy_s(), 0);
 }
 
 class ModelFolderCopy {
