@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,12 +47,20 @@ struct Prompt {
   bool opens_reasoning = false;
 };
 
+// How a model writes calls of tools (deepseek_markers.h).
+enum class ToolCallForm {
+  kFenced,  // R1's and V3's: the arguments in a fence
+  kPlain,   // V3.1's
+};
+
 // A format turns a conversation into the prompt's text, markers included, begin-of-sentence too.
 // Stateless: usable from several threads.
 class ChatFormat {
  public:
   virtual ~ChatFormat() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
+  // Nothing where it is not known; then answers cannot be made to call tools.
+  [[nodiscard]] virtual std::optional<ToolCallForm> tool_call_form() const { return std::nullopt; }
   // Throws TextError, in words for the client, for a conversation that the format cannot express.
   [[nodiscard]] virtual Prompt render(const Conversation& conversation) const = 0;
 };

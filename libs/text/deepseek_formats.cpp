@@ -119,6 +119,7 @@ class DeepSeekV3Format final : public ChatFormat {
  public:
   explicit DeepSeekV3Format(V3Dialect dialect) : dialect_(dialect) {}
   [[nodiscard]] std::string_view name() const override { return dialect_.name; }
+  [[nodiscard]] std::optional<ToolCallForm> tool_call_form() const override { return ToolCallForm::kFenced; }
   [[nodiscard]] Prompt render(const Conversation& conversation) const override;
 
  private:
@@ -196,6 +197,7 @@ Prompt DeepSeekV3Format::render(const Conversation& conversation) const {
 class DeepSeekV31Format final : public ChatFormat {
  public:
   [[nodiscard]] std::string_view name() const override { return "deepseek-v3.1"; }
+  [[nodiscard]] std::optional<ToolCallForm> tool_call_form() const override { return ToolCallForm::kPlain; }
   [[nodiscard]] Prompt render(const Conversation& conversation) const override;
 };
 
