@@ -147,10 +147,10 @@ asio::awaitable<void> MeshRunner::wait_until_ready() {
   }
 }
 
-// The scheduler is healthy only once it knows the heads, so that the first request is served.
+// The scheduler is ready only once it knows the heads, so that the first request is served.
 asio::awaitable<bool> MeshRunner::is_ready() {
   if (book_.ready() < static_cast<size_t>(options_.replicas)) co_return false;
-  if (!co_await services_.all_healthy()) co_return false;
+  if (!co_await services_.all_ready()) co_return false;
   co_return options_.replicas == 0 || co_await services_.gateway_lists(model_name_);
 }
 

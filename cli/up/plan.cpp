@@ -10,7 +10,8 @@
 namespace bellwether::cli {
 namespace {
 
-// Services other than the gateway serve /metrics and /health wherever there is room; the bus and the logs say where.
+// Services other than the gateway serve /metrics, /health and /ready wherever there is room; the bus and the logs say
+// where.
 constexpr const char* kAnyAddress = "127.0.0.1:0";
 
 PlannedProcess make_process(Role role, std::string name, std::vector<std::string> arguments,

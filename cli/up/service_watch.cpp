@@ -54,13 +54,14 @@ std::optional<std::string> ServiceWatch::address_of(Role role) const {
   return std::nullopt;
 }
 
-asio::awaitable<bool> ServiceWatch::all_healthy() {
+asio::awaitable<bool> ServiceWatch::all_ready() {
   for (Watched& service : services_) {
-    if (service.healthy) continue;
+    if (service.ready) continue;
     if (service.address.empty()) co_return false;
-    const HttpReply reply = co_await get(blocking_, client_url(service.address) + "/health");
-    service.healthy = reply.status == 200;
-    if (!service.healthy) co_return false;
+    const char* const path = service.role == Role::kGateway ? "/health" : "/ready";
+    const HttpReply reply = co_await get(blocking_, client_url(service.address) + path);
+    service.ready = reply.status == 200;
+    if (!service.ready) co_return false;
   }
   co_return true;
 }

@@ -1,4 +1,4 @@
-// Where the services of a starting mesh listen, and whether they are healthy.
+// Where the services of a starting mesh listen, and whether they are ready.
 #pragma once
 
 #include <sys/types.h>
@@ -25,8 +25,9 @@ class ServiceWatch {
   // HOST:PORT of the first service with this role; nullopt until it has said it.
   [[nodiscard]] std::optional<std::string> address_of(Role role) const;
 
-  // Whether every service has answered /health with 200 once.
-  [[nodiscard]] boost::asio::awaitable<bool> all_healthy();
+  // Whether every service has said once that it is ready. Of the gateway it is enough that it is there: what makes it
+  // ready is a model, which a mesh without replicas does not have.
+  [[nodiscard]] boost::asio::awaitable<bool> all_ready();
 
   // Whether the gateway lists the model.
   [[nodiscard]] boost::asio::awaitable<bool> gateway_lists(std::string model);
@@ -37,7 +38,7 @@ class ServiceWatch {
     pid_t pid;
     std::string log_file;
     std::string address = {};  // empty until known
-    bool healthy = false;
+    bool ready = false;
   };
 
   std::vector<Watched> services_;

@@ -29,7 +29,7 @@ namespace bellwether::mesh {
 namespace asio = boost::asio;
 namespace {
 
-constexpr std::chrono::milliseconds kHealthInterval{200};  // how soon a lost bus shows in gRPC health
+constexpr std::chrono::milliseconds kReadinessInterval{200};  // how soon a lost bus shows in gRPC health
 constexpr std::chrono::milliseconds kBusStopTimeMax{2000};
 constexpr std::chrono::milliseconds kGrpcStopTimeMax{500};
 // Beyond the grace: for the component, HTTP and the bus to end. After it the process ends without them.
@@ -83,7 +83,7 @@ std::unique_ptr<Bus> connect_bus(asio::io_context& io, const std::string& name, 
 class ServiceMetrics {
  public:
   ServiceMetrics(prometheus::Registry& registry, const std::string& service)
-      : ready_(gauge(registry, "bellwether_ready", "1 while /health answers 200")),
+      : ready_(gauge(registry, "bellwether_ready", "1 while /ready answers 200")),
         http_connections_(gauge(registry, "bellwether_http_connections", "Open HTTP connections")),
         bus_connected_(gauge(registry, "bellwether_bus_connected", "1 while connected to a NATS server")),
         published_(counter(registry, "bellwether_bus_published_total", "Messages published")),
@@ -176,13 +176,14 @@ class Service::Impl {
     if (!settings_.grpc_address.empty()) grpc_ = std::make_unique<GrpcServer>(settings_.grpc_address);
     metrics_.emplace(registry_, name_);
     http_.route("GET", "/metrics", [this](HttpExchange& exchange) { return send_metrics(exchange); });
-    http_.route("GET", "/health", [this](HttpExchange& exchange) { return send_health(exchange); });
+    http_.route("GET", "/health", send_health);
+    http_.route("GET", "/ready", [this](HttpExchange& exchange) { return send_readiness(exchange); });
   }
 
   // A service that uses no bus lacks none.
   [[nodiscard]] bool connected() const { return !bus_ || bus_->connected(); }
 
-  [[nodiscard]] bool healthy() const { return ready_ && connected(); }
+  [[nodiscard]] bool serving() const { return ready_ && connected(); }
 
   void start_grpc() {
     if (!grpc_) return;
@@ -190,26 +191,26 @@ class Service::Impl {
     grpc_address_ = grpc_->address();
   }
 
-  void set_ready(bool ready) {
+  void set_ready(bool ready, std::string why_not) {
     ready_ = ready && !shutting_down_;
-    show_health();
+    why_not_ready_ = shutting_down_ ? "shutting down" : std::move(why_not);
+    show_readiness();
   }
 
-  void show_health() {
-    const bool serving = healthy();
-    if (serving == shown_serving_) return;
-    shown_serving_ = serving;
-    if (grpc_) grpc_->set_serving(serving);
-    log::info(serving ? "ready" : "not ready", {{"bus_connected", connected()}});
+  void show_readiness() {
+    if (serving() == shown_serving_) return;
+    shown_serving_ = serving();
+    if (grpc_) grpc_->set_serving(shown_serving_);
+    log::info(shown_serving_ ? "ready" : "not ready", {{"bus_connected", connected()}});
   }
 
   void begin_shutdown(int status) {
     if (shutting_down_) return;
     shutting_down_ = true;
     status_ = status;
-    set_ready(false);
+    set_ready(false, {});
     shutdown_begun_.cancel();
-    health_timer_.cancel();
+    readiness_timer_.cancel();
   }
 
   // Serves until the shutdown, and does that. Returns the exit status.
@@ -229,7 +230,7 @@ class Service::Impl {
     const auto rethrow = [](const std::exception_ptr& error) {
       if (error) std::rethrow_exception(error);
     };
-    asio::co_spawn(io_, watch_health(), rethrow);
+    asio::co_spawn(io_, watch_readiness(), rethrow);
     asio::co_spawn(io_, wait_and_stop(component), [&](const std::exception_ptr& error) {
       io_.stop();
       rethrow(error);
@@ -250,26 +251,31 @@ class Service::Impl {
 
  private:
   asio::awaitable<void> send_metrics(HttpExchange& exchange) {
-    metrics_->update(healthy(), http_.connections());
+    metrics_->update(serving(), http_.connections());
     if (bus_) metrics_->update(*bus_);
     HttpResponse response{.body = render_metrics(registry_), .content_type = kMetricsContentType};
     co_await exchange.send(std::move(response));
   }
 
-  asio::awaitable<void> send_health(HttpExchange& exchange) {
+  static asio::awaitable<void> send_health(HttpExchange& exchange) {
     HttpResponse response{.body = R"({"status":"ok"})"};
-    if (!healthy()) {
-      const char* reason = shutting_down_ ? "shutting down" : connected() ? "not ready" : "not connected to NATS";
+    co_await exchange.send(std::move(response));
+  }
+
+  asio::awaitable<void> send_readiness(HttpExchange& exchange) {
+    HttpResponse response{.body = R"({"status":"ready"})"};
+    if (!serving()) {
+      const std::string reason = shutting_down_ || connected() ? why_not_ready_ : "not connected to NATS";
       response = {.status = 503, .body = http_error_body(503, reason), .headers = {{"Retry-After", "1"}}};
     }
     co_await exchange.send(std::move(response));
   }
 
-  asio::awaitable<void> watch_health() {
+  asio::awaitable<void> watch_readiness() {
     while (!shutting_down_) {
-      show_health();
-      health_timer_.expires_after(kHealthInterval);
-      co_await health_timer_.async_wait(kNoThrow);
+      show_readiness();
+      readiness_timer_.expires_after(kReadinessInterval);
+      co_await readiness_timer_.async_wait(kNoThrow);
     }
   }
 
@@ -309,11 +315,12 @@ class Service::Impl {
 
   std::optional<ServiceMetrics> metrics_;
   bool ready_ = false;
+  std::string why_not_ready_ = "starting";
   bool shown_serving_ = false;
   bool shutting_down_ = false;
   int status_ = 0;
   asio::steady_timer shutdown_begun_{io_};
-  asio::steady_timer health_timer_{io_};
+  asio::steady_timer readiness_timer_{io_};
   asio::steady_timer shutdown_limit_{io_};
 };
 
@@ -350,8 +357,8 @@ std::chrono::milliseconds Service::shutdown_grace() const {
   return std::chrono::milliseconds(impl_->settings_.shutdown_grace_ms);
 }
 
-void Service::set_ready(bool ready) {
-  impl_->set_ready(ready);
+void Service::set_ready(bool ready, std::string why_not) {
+  impl_->set_ready(ready, std::move(why_not));
 }
 
 void Service::shut_down(int status) {

@@ -1,4 +1,5 @@
-// The life that all services share: settings, logs, bus, /metrics and /health, gRPC health, shutdown on SIGTERM.
+// The life that all services share: settings, logs, bus, /metrics, /health and /ready, gRPC health, shutdown on
+// SIGTERM.
 //
 //   int main(int argc, char** argv) {
 //     SchedulerSettings settings;
@@ -35,7 +36,7 @@ struct ServiceSettings {
   std::string nats_credentials_file;
   std::string log_level = "info";            // debug, info, warning, error
   std::string log_format = "auto";           // auto, text, json
-  std::string http_address = "127.0.0.1:0";  // /metrics, /health and, of the gateway, the API
+  std::string http_address = "127.0.0.1:0";  // /metrics, /health, /ready and, of the gateway, the API
   std::string grpc_address = "127.0.0.1:0";  // grpc.health.v1.Health and the component's; empty = off
   bool allow_remote = false;                 // take connections from other machines at these two addresses
   int64_t shutdown_grace_ms = 30000;         // for work in progress after SIGTERM
@@ -65,9 +66,10 @@ class Service {
   void add_grpc_service(std::shared_ptr<grpc::Service> service);
   [[nodiscard]] std::chrono::milliseconds shutdown_grace() const;
 
-  // /health answers 200 and gRPC health SERVING while ready and the bus is connected; 503 and NOT_SERVING otherwise.
-  // False at start and from the beginning of the shutdown on.
-  void set_ready(bool ready);
+  // /ready answers 200 and gRPC health SERVING while ready and the bus is connected; 503 and NOT_SERVING otherwise.
+  // False at start and from the beginning of the shutdown on. `why_not`: for whoever asks /ready meanwhile. (/health
+  // answers 200 as long as the process does at all: who is not ready need not be restarted.)
+  void set_ready(bool ready, std::string why_not = "not ready");
 
   // Begins the shutdown, as SIGTERM does; the process exits with `status`. The first call counts. Callable from any
   // thread.

@@ -42,6 +42,11 @@ Failure current_failure(const Access& access) {
   }
 }
 
+void note(const Failure& failure, Access& access) {
+  access.reason = failure.reason;
+  access.detail = failure.detail;
+}
+
 HttpResponse with_id(HttpResponse response, const Access& access) {
   response.headers.emplace_back("x-request-id", access.id.client);
   response.headers.insert(response.headers.end(), access.headers.begin(), access.headers.end());
@@ -94,8 +99,9 @@ const std::vector<Api::Route>& Api::route_table() {
       {"GET", "/v1/models/*", &Api::describe_model, response_of},
       {"POST", "/tokenize", &Api::tokenize, response_of},
       {"POST", "/detokenize", &Api::detokenize, response_of},
-      {"GET", "/ready", &Api::ready, response_of, true},
       {"GET", "/version", &Api::version, response_of, true},
+      {"GET", "/openapi.json", &Api::describe_api, response_of, true},
+      {"GET", "/docs", &Api::show_docs, response_of, true},
   };
   return routes;
 }
@@ -125,7 +131,7 @@ asio::awaitable<void> Api::answer(HttpExchange& exchange, const Route& route) {
   } catch (...) {
     failure = current_failure(access);
   }
-  if (failure) access.reason = failure->reason;
+  if (failure) note(*failure, access);
   // A stream tells its failures itself; one that could not breaks off.
   if (failure && !exchange.started()) {
     access.status = failure->status;
@@ -155,6 +161,7 @@ void Api::record(const Access& access, const mesh::HttpRequest& request) {
                               {"path", access.path},
                               {"status", access.status},
                               {"reason", access.reason},
+                              {"detail", access.detail},
                               {"model", access.model},
                               {"key_id", access.caller.key_id()},
                               {"tenant", access.caller.tenant()},
@@ -241,7 +248,7 @@ asio::awaitable<void> Api::send_stream(HttpExchange& exchange, Access& access, R
     failure = current_failure(access);
   }
   if (failure) {
-    access.reason = failure->reason;
+    note(*failure, access);
     std::string out;
     format.fail(out, *failure);
     co_await exchange.write(std::move(out));
@@ -282,6 +289,10 @@ asio::awaitable<void> Api::send_whole(HttpExchange& exchange, Access& access, Re
 asio::awaitable<void> Api::send_json(HttpExchange& exchange, const Access& access, std::string body) {
   HttpResponse response;
   response.body = std::move(body);
+  return send(exchange, access, std::move(response));
+}
+
+asio::awaitable<void> Api::send(HttpExchange& exchange, const Access& access, HttpResponse response) {
   response = with_id(std::move(response), access);
   co_await exchange.send(std::move(response));
 }

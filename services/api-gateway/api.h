@@ -65,8 +65,9 @@ class Api {
   boost::asio::awaitable<void> count_tokens(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> tokenize(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> detokenize(mesh::HttpExchange& exchange, Access& access);
-  boost::asio::awaitable<void> ready(mesh::HttpExchange& exchange, Access& access);
   boost::asio::awaitable<void> version(mesh::HttpExchange& exchange, Access& access);
+  boost::asio::awaitable<void> describe_api(mesh::HttpExchange& exchange, Access& access);
+  boost::asio::awaitable<void> show_docs(mesh::HttpExchange& exchange, Access& access);
 
   // The model, with the limits of the heads that serve it now. Throws RequestFailed: 404 for one that nobody has, 503
   // for one that nobody serves at the moment.
@@ -93,6 +94,7 @@ class Api {
   boost::asio::awaitable<void> send_whole(mesh::HttpExchange& exchange, Access& access, ReplyStream& reply,
                                           ReplyFormat& format);
   boost::asio::awaitable<void> send_json(mesh::HttpExchange& exchange, const Access& access, std::string body);
+  boost::asio::awaitable<void> send(mesh::HttpExchange& exchange, const Access& access, mesh::HttpResponse response);
   void record(const Access& access, const mesh::HttpRequest& request);
 
   GenerationContext& context_;

@@ -10,6 +10,7 @@
 #include "api-gateway/chat_request.h"
 #include "api-gateway/completion_reply.h"
 #include "api-gateway/completion_request.h"
+#include "api-gateway/docs/api_docs.h"
 #include "api-gateway/messages_reply.h"
 #include "api-gateway/messages_request.h"
 #include "api-gateway/responses_reply.h"
@@ -132,20 +133,16 @@ asio::awaitable<void> Api::detokenize(HttpExchange& exchange, Access& access) {
   co_await send_json(exchange, access, detokenize_reply(*model, request.ids));
 }
 
-// That a request for tokens would be taken: the bus is there, and a model.
-asio::awaitable<void> Api::ready(HttpExchange& exchange, Access& access) {
-  if (draining_) throw RequestFailed({503, "shutting_down", "this gateway is shutting down", "", kRetryAfter});
-  if (!context_.bus.connected()) {
-    throw RequestFailed({503, "unavailable", "this gateway is not connected to the mesh", "", kRetryAfter});
-  }
-  if (context_.directory.list().empty()) {
-    throw RequestFailed({503, "no_replica", "no model is served at the moment", "", kRetryAfter});
-  }
-  co_await send_json(exchange, access, R"({"status":"ready"})");
-}
-
 asio::awaitable<void> Api::version(HttpExchange& exchange, Access& access) {
   co_await send_json(exchange, access, json::serialize(json::object{{"version", BELLWETHER_VERSION}}));
+}
+
+asio::awaitable<void> Api::describe_api(HttpExchange& exchange, Access& access) {
+  return send(exchange, access, openapi_response());
+}
+
+asio::awaitable<void> Api::show_docs(HttpExchange& exchange, Access& access) {
+  return send(exchange, access, docs_response());
 }
 
 asio::awaitable<std::shared_ptr<const ServedModel>> Api::find_model(const std::string& name, PromptLimits& limits,

@@ -115,9 +115,11 @@ void parse_logprobs(const JsonFields& body, GenerationParameters& parameters) {
 }
 
 void parse_prompt_end(const JsonFields& body, text::Conversation& conversation) {
-  conversation.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true);
-  if (body.boolean("continue_final_message").value_or(false)) {
-    refuse_field("continue_final_message", "other than false is not supported");
+  const std::optional<bool> adds_prompt = body.boolean("add_generation_prompt");
+  conversation.add_generation_prompt = adds_prompt.value_or(true);
+  conversation.continue_final_message = body.boolean("continue_final_message").value_or(false);
+  if (conversation.continue_final_message && adds_prompt.value_or(false)) {
+    refuse_field("continue_final_message", "is only allowed when `add_generation_prompt` is not true");
   }
 }
 

@@ -19,6 +19,8 @@ struct Failure {
   std::string message;     // a sentence or two for the client
   std::string param = {};  // the field at fault, or empty
   std::chrono::milliseconds retry_after{0};  // 0 = retrying will not help
+  // For the log alone: what the mesh says of itself, with hosts, processes and files that are no client's affair.
+  std::string detail = {};
 };
 
 class RequestFailed : public std::runtime_error {

@@ -1,5 +1,7 @@
 #include "api-gateway/gateway.h"
 
+#include <utility>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -54,7 +56,12 @@ Gateway::Gateway(mesh::Service& service, GatewaySettings settings)
       mesh::subjects::kAllReplicaStates,
       [this](const v1::ReplicaState& state, const mesh::BusMessage&) { observe(state); });
   asio::co_spawn(service.io(), sweep_until_stopped(), asio::detached);
-  service.set_ready(true);
+  show_readiness();
+}
+
+// Without a model there is nothing to be asked for.
+void Gateway::show_readiness() {
+  if (!stopping_) service_.set_ready(directory_.serves_any(), "no model is served at the moment");
 }
 
 void Gateway::deliver(const v1::TokenBatch& batch) {
@@ -65,6 +72,7 @@ void Gateway::deliver(const v1::TokenBatch& batch) {
 
 void Gateway::observe(const v1::ReplicaState& state) {
   lose_streams_of(directory_.observe(state));
+  show_readiness();
   if (state.phase() != v1::REPLICA_PHASE_READY || state.card_digest().empty()) return;
   if (digests_seen_.size() >= kDigestsSeenMax || !digests_seen_.insert(state.card_digest()).second) return;
   // Now rather than at the model's first request, which would wait for it.
@@ -99,6 +107,7 @@ void Gateway::sweep() {
 asio::awaitable<void> Gateway::sweep_until_stopped() {
   while (!stopped_) {
     sweep();
+    show_readiness();
     metrics_.streams_in_flight().Set(static_cast<double>(streams_.size()));
     sweep_timer_.expires_after(kSweepInterval);
     co_await sweep_timer_.async_wait(asio::as_tuple(asio::use_awaitable));
@@ -116,7 +125,7 @@ asio::awaitable<bool> Gateway::all_streams_ended(mesh::TimePoint deadline) {
 }
 
 asio::awaitable<void> Gateway::stop() {
-  if (stopped_) co_return;
+  if (std::exchange(stopping_, true)) co_return;
   service_.set_ready(false);
   api_.refuse_new_work();
   const mesh::TimePoint deadline = mesh::steady_now() + service_.shutdown_grace();

@@ -30,6 +30,7 @@ class Gateway : public mesh::Component {
 
  private:
   void observe(const v1::ReplicaState& state);
+  void show_readiness();
   void sweep();
   void deliver(const v1::TokenBatch& batch);
   void lose_streams_of(const std::vector<GoneHead>& gone);
@@ -48,6 +49,7 @@ class Gateway : public mesh::Component {
   Gatekeeper gatekeeper_;
   Api api_;
   std::set<std::string> digests_seen_;  // whose cards were fetched, or tried, before anybody asked
+  bool stopping_ = false;
   bool stopped_ = false;
   mesh::TimePoint excused_until_;  // heads may be silent till then, because the bus was away
   boost::asio::steady_timer sweep_timer_;

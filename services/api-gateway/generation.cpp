@@ -104,7 +104,11 @@ TokenPiece Generation::take(uint32_t choice) {
     --unfinished_;
   }
   if (piece.finish_reason == v1::FINISH_REASON_ERROR) {
-    throw RequestFailed({500, "replica_error", piece.error.empty() ? "the replica could not go on" : piece.error});
+    throw RequestFailed(
+        {.status = 500,
+         .reason = "replica_error",
+         .message = "the replica could not go on; the gateway's log has the reason under this request's id",
+         .detail = piece.error});
   }
   return piece;
 }
@@ -161,7 +165,7 @@ void Generation::carry_on() {
                                            {"attempt", inbox_->attempt()},
                                            {"replica_id", replica_id},
                                            {"reason", lost.reason},
-                                           {"why", lost.message}});
+                                           {"why", lost.detail.empty() ? lost.message : lost.detail}});
   v1::GenerateRequest request = remainder();
   inbox_->begin_attempt(inbox_->attempt());  // on no head, until the submission says on which
   gap_seen_.reset();

@@ -124,9 +124,7 @@ void parse_messages(const JsonFields& body, const RequestLimits& limits, text::C
   for (size_t i = 0; i < messages->size(); ++i) {
     parse_message((*messages)[i], element_path("messages", i), conversation.messages);
   }
-  if (conversation.messages.back().role == text::Role::kAssistant) {
-    refuse_field("messages", "must end with a message of the user: an answer that goes on is not supported");
-  }
+  conversation.continue_final_message = conversation.messages.back().role == text::Role::kAssistant;
 }
 
 // {"name","description","input_schema"} as OpenAI writes it, which chat formats know.

@@ -80,12 +80,20 @@ bool ModelDirectory::expect(const Head& head) {
   return true;
 }
 
+bool ModelDirectory::serves(const Entry& entry) const {
+  return entry.state.phase() == v1::REPLICA_PHASE_READY && fresh(entry);
+}
+
+bool ModelDirectory::serves_any() const {
+  return std::any_of(heads_.begin(), heads_.end(), [this](const auto& head) { return serves(head.second); });
+}
+
 std::vector<ModelStatus> ModelDirectory::list() const {
   std::map<std::string_view, ModelStatus> models;
   std::map<std::pair<std::string_view, std::string_view>, size_t> heads_by_digest;
   for (const auto& [id, entry] : heads_) {
     const v1::ReplicaState& state = entry.state;
-    if (state.phase() != v1::REPLICA_PHASE_READY || !fresh(entry)) continue;
+    if (!serves(entry)) continue;
     ModelStatus& model = models[state.model()];
     model.name = state.model();
     model.heads_ready += 1;

@@ -60,6 +60,7 @@ class ModelDirectory {
 
   [[nodiscard]] std::optional<ModelStatus> find(std::string_view model) const;
   [[nodiscard]] std::vector<ModelStatus> list() const;                     // by name
+  [[nodiscard]] bool serves_any() const;                                   // list() is not empty
   [[nodiscard]] std::vector<Head> heads_of(std::string_view model) const;  // that may hold work, ready or not
   [[nodiscard]] bool knows(std::string_view model) const;                  // announced at any time, by any head
   [[nodiscard]] bool empty() const { return names_.empty(); }              // no model was ever announced
@@ -70,6 +71,7 @@ class ModelDirectory {
     mesh::TimePoint heard;
   };
 
+  [[nodiscard]] bool serves(const Entry& entry) const;
   [[nodiscard]] bool fresh(const Entry& entry) const { return clock_() - entry.heard <= kSilenceMax; }
 
   mesh::Clock clock_;

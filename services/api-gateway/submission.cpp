@@ -156,8 +156,7 @@ void publish_cancel(mesh::Bus& bus, const std::string& replica_id, const std::st
 }
 
 Failure replica_gone(const std::string& why) {
-  return {503, "replica_gone", fmt::format("the replica that served this request is gone: {}", why), "",
-          kRetryAfterMin};
+  return {503, "replica_gone", "the replica that served this request is gone", "", kRetryAfterMin, why};
 }
 
 }  // namespace bellwether::gateway

@@ -35,7 +35,10 @@ void TokenInbox::push(const v1::TokenEvent& event) {
   TokenOrder& order = orders_[event.choice()];
   switch (event.finish_reason()) {
     case v1::FINISH_REASON_LOST:
-      if (!order.finished()) lose({503, "replica_lost", event.error(), "", kRetryAfterMin});
+      if (!order.finished()) {
+        lose({503, "replica_lost", "the replica that served this request could not go on with it", "", kRetryAfterMin,
+              event.error()});
+      }
       return;
     case v1::FINISH_REASON_CANCELLED:
       if (!order.finished()) lose({503, "replica_cancelled", "the replica stopped this request", "", kRetryAfterMin});

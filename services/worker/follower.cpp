@@ -175,7 +175,7 @@ void Follower::on_link_end(const LinkEnd& end) {
 void Follower::lose(const std::string& reason) {
   link_.reset();
   running_ = false;
-  service_.set_ready(false);
+  service_.set_ready(false, reason);
   if (stopped_ || told_to_stop_) return;
   // One line for each thing it waits for, not for each attempt.
   if (waits_for_ != reason) log::warning("not in a group", {{"head", settings_.head}, {"reason", reason}});
@@ -202,7 +202,7 @@ void Follower::on_running(uint64_t epoch) {
 void Follower::on_left(uint64_t epoch, const std::string& reason) {
   report();
   epoch_ = 0;
-  service_.set_ready(false);
+  service_.set_ready(false, "not in a group");
   log::info("left the group", {{"epoch", epoch}, {"reason", reason.empty() ? "the head ended it" : reason}});
   if (told_to_stop_) return service_.shut_down(0);
   if (stopped_) return;

@@ -1,5 +1,5 @@
 // A rank that is not the head: it joins its head, computes with it, and joins again when the group broke. It is not on
-// the bus and takes no requests; /health and /metrics are all that the outside sees of it.
+// the bus and takes no requests; /health, /ready and /metrics are all that the outside sees of it.
 #pragma once
 
 #include <chrono>

@@ -131,7 +131,7 @@ void Replica::on_group_broken(const std::string& reason) {
   lose_all("the replica lost one of its ranks: " + reason);
   if (stopped_ || condition_.phase == v1::REPLICA_PHASE_DRAINING) return;
   condition_.failure = reason;
-  service_.set_ready(false);
+  service_.set_ready(false, reason);
   set_phase(v1::REPLICA_PHASE_FAILED);
 }
 
@@ -186,7 +186,7 @@ void Replica::on_failed(const std::string& reason) {
   if (stopped_) return;
   log::error("the engine failed", {{"model", identity_.model}, {"reason", reason}});
   condition_.failure = reason;
-  service_.set_ready(false);
+  service_.set_ready(false, reason);
   lose_all("the replica failed: " + reason);
   set_phase(v1::REPLICA_PHASE_FAILED);
   // Nothing here can make the engine whole again; whoever supervises this process starts it anew.

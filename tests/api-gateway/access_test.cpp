@@ -105,9 +105,10 @@ TEST_F(AccessTest, WithoutAKeyNothingUnderV1) {
   EXPECT_EQ(chat_at(gateway_->address(), {"Authorization: Basic one"})->status(), 401U);
   EXPECT_EQ(HttpCall(gateway_->address(), "GET", "/v1/models").status(), 401U);
   EXPECT_EQ(HttpCall(gateway_->address(), "GET", "/health").status(), 200U);
+  EXPECT_EQ(HttpCall(gateway_->address(), "GET", "/ready").status(), 200U);
   EXPECT_EQ(HttpCall(gateway_->address(), "GET", "/metrics").status(), 200U);
-  EXPECT_THAT(metrics(), AllOf(HasSubstr("rejections_total{reason=\"no_key\"}"),
-                               HasSubstr("rejections_total{reason=\"unknown_key\"}")));
+  expect_metric(R"(bellwether_gateway_rejections_total{reason="no_key"} 4)");
+  expect_metric(R"(bellwether_gateway_rejections_total{reason="unknown_key"} 1)");
 }
 
 TEST_F(AccessTest, BothHeadersAndTheLabelsOfTheRequest) {

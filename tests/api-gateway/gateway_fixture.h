@@ -107,6 +107,14 @@ class GatewayTest : public ::testing::Test {
     return post("/v1/chat/completions",
                 R"({"model":"nano","messages":[{"role":"user","content":"Hello"}])" + more + "}");
   }
+  // A reply may be there before it is counted.
+  void expect_metric(const std::string& line) const {
+    for (int tries = 0; tries < 1000; ++tries) {
+      if (metrics().find(line + "\n") != std::string::npos) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    ADD_FAILURE() << "no " << line << " in\n" << metrics();
+  }
   [[nodiscard]] std::string metrics() const { return HttpCall(gateway_->address(), "GET", "/metrics").body(); }
 
   static std::vector<uint32_t> encode(const std::string& text) {

@@ -202,7 +202,9 @@ INSTANTIATE_TEST_SUITE_P(
                       BadPart{R"("reasoning_effort":"heroic")", "reasoning_effort", "must be one of"},
                       BadPart{R"("include_reasoning":0)", "include_reasoning", "true or false"},
                       BadPart{R"("chat_template_kwargs":[])", "chat_template_kwargs", "must be an object"},
-                      BadPart{R"("continue_final_message":true)", "continue_final_message", "other than false"},
+                      BadPart{R"("continue_final_message":1)", "continue_final_message", "true or false"},
+                      BadPart{R"("continue_final_message":true,"add_generation_prompt":true)", "continue_final_message",
+                              "only allowed when `add_generation_prompt`"},
                       BadPart{R"("allowed_token_ids":[1])", "allowed_token_ids", "not supported"},
                       BadPart{R"("thinking_token_budget":5)", "thinking_token_budget", "not supported"},
                       BadPart{R"("documents":[{}])", "documents", "not supported"},
@@ -327,6 +329,22 @@ TEST(ChatRequest, MessagesOfAllRoles) {
   EXPECT_EQ(messages[3].content, "42");
 }
 
+TEST(ChatRequest, ALastMessageCanBeCarriedOn) {
+  const auto carries_on = [](const std::string& more) {
+    return parse_chat(chat_body(more)).conversation.continue_final_message;
+  };
+  EXPECT_FALSE(carries_on(""));
+  EXPECT_TRUE(carries_on(R"("continue_final_message":true)"));
+  EXPECT_TRUE(carries_on(R"("continue_final_message":true,"add_generation_prompt":false)"));
+  const auto message_carries_on = [](const std::string& role) {
+    return parse_messages_request(
+               R"({"model":"m","max_tokens":5,"messages":[{"role":")" + role + R"(","content":"x"}]})", kLimits)
+        .conversation.continue_final_message;
+  };
+  EXPECT_TRUE(message_carries_on("assistant"));
+  EXPECT_FALSE(message_carries_on("user"));
+}
+
 TEST(ChatRequest, ToolChoiceNoneLeavesToolsOut) {
   const std::string tools = R"("tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}])";
   EXPECT_EQ(parse_chat(chat_body(tools)).conversation.tools.size(), 1U);
@@ -419,7 +437,6 @@ INSTANTIATE_TEST_SUITE_P(
                 "messages[0].content[0].type", "\"image\""},
         BadPart{R"("max_tokens":5,"messages":[{"role":"user","content":[{"type":"tool_result"}]}])",
                 "messages[0].content[0].tool_use_id", "is required"},
-        BadPart{R"("max_tokens":5,"messages":[{"role":"assistant","content":"x"}])", "messages", "must end with"},
         BadPart{USER R"(,"temperature":1.5)", "temperature", "from 0 to 1"},
         BadPart{USER R"(,"stop_sequences":[""])", "stop_sequences[0]", "must not be empty"},
         BadPart{USER R"(,"thinking":{"type":"deep"})", "thinking.type", "must be one of"},

@@ -81,6 +81,9 @@ class Arrivals {
   std::deque<T> values_;
 };
 
+// What heads say of themselves, and no client may read.
+inline constexpr const char* kInternalWords = "rank 1 (10.0.0.7, pid 42) says so";
+
 class ScriptedMesh {
  public:
   using Answer = std::function<v1::GenerateReply(const v1::GenerateRequest&)>;
@@ -136,6 +139,7 @@ class ScriptedMesh {
   void set_phase(const std::string& replica_id, v1::ReplicaPhase phase) {
     on_thread([&] {
       states_.at(replica_id).set_phase(phase);
+      if (phase == v1::REPLICA_PHASE_FAILED) states_.at(replica_id).set_failure(kInternalWords);
       beat();
     });
   }
@@ -171,7 +175,7 @@ class ScriptedMesh {
       event.mutable_usage()->set_draft_tokens(3);
       event.mutable_usage()->set_draft_tokens_accepted(2);
     }
-    if (finish == v1::FINISH_REASON_ERROR || finish == v1::FINISH_REASON_LOST) event.set_error("the script says so");
+    if (finish == v1::FINISH_REASON_ERROR || finish == v1::FINISH_REASON_LOST) event.set_error(kInternalWords);
     bus_.publish(mesh::subjects::gateway_tokens(request.gateway_id()), batch);
   }
 

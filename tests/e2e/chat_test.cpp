@@ -166,7 +166,8 @@ TEST(Gateway, ListsTheModel) {
   EXPECT_EQ(list.at("data").at(0).at("object"), "model");
 }
 
-TEST(Gateway, IsHealthy) {
+TEST(Gateway, IsHealthyAndReady) {
+  EXPECT_EQ(http_get(shared_mesh().url() + "/ready").status, 200);
   EXPECT_EQ(http_get(shared_mesh().url() + "/health").status, 200);
 }
 

@@ -134,9 +134,10 @@ bool comes_to(TinyProcess& tiny, HealthCheckResponse::ServingStatus status) {
 
 TEST_F(ServiceTest, ShowsItsHealthAndMetrics) {
   TinyProcess tiny(nats_.url());
-  const Answer health = tiny.get("/health");
-  EXPECT_EQ(health.status, 200);
-  EXPECT_EQ(health.body, R"({"status":"ok"})");
+  EXPECT_EQ(tiny.get("/health").body, R"({"status":"ok"})");
+  const Answer ready = tiny.get("/ready");
+  EXPECT_EQ(ready.status, 200);
+  EXPECT_EQ(ready.body, R"({"status":"ready"})");
   EXPECT_EQ(check(tiny.grpc()), HealthCheckResponse::SERVING);
   EXPECT_EQ(tiny.get("/address").body, tiny.http() + " " + tiny.grpc());
   const Answer metrics = tiny.get("/metrics");
@@ -154,9 +155,11 @@ TEST_F(ServiceTest, IsReadyWhenItSaysSo) {
   EXPECT_TRUE(comes_to(tiny, HealthCheckResponse::SERVING));
   tiny.post("/ready", "false");
   EXPECT_TRUE(comes_to(tiny, HealthCheckResponse::NOT_SERVING));
-  const Answer health = tiny.get("/health");
-  EXPECT_EQ(health.status, 503);
-  EXPECT_THAT(health.body, HasSubstr("not ready"));
+  const Answer ready = tiny.get("/ready");
+  EXPECT_EQ(ready.status, 503);
+  EXPECT_THAT(ready.body, HasSubstr("the test says so"));
+  EXPECT_TRUE(ready.has("Retry-After: 1"));
+  EXPECT_EQ(tiny.get("/health").status, 200) << "it lives";
   tiny.post("/ready", "true");
   EXPECT_TRUE(comes_to(tiny, HealthCheckResponse::SERVING));
 }
@@ -166,12 +169,13 @@ TEST_F(ServiceTest, IsNotReadyWithoutItsBus) {
   EXPECT_TRUE(comes_to(tiny, HealthCheckResponse::SERVING));
   nats_.kill();
   EXPECT_TRUE(comes_to(tiny, HealthCheckResponse::NOT_SERVING));
-  const Answer health = tiny.get("/health");
-  EXPECT_EQ(health.status, 503);
-  EXPECT_THAT(health.body, HasSubstr("not connected to NATS"));
+  const Answer ready = tiny.get("/ready");
+  EXPECT_EQ(ready.status, 503);
+  EXPECT_THAT(ready.body, HasSubstr("not connected to NATS"));
+  EXPECT_EQ(tiny.get("/health").status, 200) << "it lives";
   nats_.start();
   EXPECT_TRUE(comes_to(tiny, HealthCheckResponse::SERVING));
-  EXPECT_EQ(tiny.get("/health").status, 200);
+  EXPECT_EQ(tiny.get("/ready").status, 200);
 }
 
 TEST_F(ServiceTest, FinishesAStreamAfterSigterm) {

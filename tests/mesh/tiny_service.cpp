@@ -40,7 +40,7 @@ class TinyService final : public Component {
       service.shut_down(status + 1);  // the first one counts
     });
     service.http().route("POST", "/ready", [&service](HttpExchange& exchange) -> asio::awaitable<void> {
-      service.set_ready(exchange.request().body == "true");
+      service.set_ready(exchange.request().body == "true", "the test says so");
       HttpResponse response;
       co_await exchange.send(std::move(response));
     });

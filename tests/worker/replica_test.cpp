@@ -51,7 +51,7 @@ TEST(Replica, LoadsThenIsReadyThenSaysGoodbye) {
   EXPECT_EQ(ready.capacity().kv_blocks_total(), 512u);
   EXPECT_EQ(ready.capacity().context_tokens_max(), 8192u);
   EXPECT_EQ(ready.load().running() + ready.load().waiting(), 0u);
-  EXPECT_EQ(mesh.get("/health").status, 200u);
+  EXPECT_EQ(mesh.get("/ready").status, 200u);
   mesh.process().signal(SIGTERM);
   ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_STOPPED));
   EXPECT_EQ(mesh.process().wait(WorkerMesh::kPatience), 0);

@@ -21,6 +21,7 @@ struct Access {
   unsigned status = 200;
   std::string model = {};   // once it is known to be one of the mesh's
   std::string reason = {};  // of the failure
+  std::string detail = {};  // of the failure
   bool client_gone = false;
   bool placed = false;
   uint32_t prompt_tokens = 0;
