@@ -9,6 +9,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "engine/cuda/layouts.h"
@@ -75,27 +76,31 @@ void expand_outputs(const LatentShape& shape, const __nv_bfloat16* latents, int6
 // How decode attention divides its work, made on the GPU from the rows' lengths, once for all layers of a step: pieces
 // of consecutive pages of one row, each computed by one thread block, which takes several pieces one after another.
 struct DecodePlan {
-  int32_t* block_begin = nullptr;  // (kBlocksMax + 1): where each thread block's pieces begin
+  int32_t* block_begin = nullptr;  // (blocks + 1): where each thread block's pieces begin
   int4* pieces = nullptr;        // (pieces_max): row, first page, end page, partial result or -1 if it is the whole row
   int32_t* row_begin = nullptr;  // (rows + 1): where each row's partial results begin
   int64_t rows = 0;
-  int64_t pages_max = 0;  // of one row
+  int64_t pages_max = 0;        // of one row
+  int64_t blocks = kBlocksMax;  // blocks_for(heads)
   // Pieces of a fixed number of pages, so that a row's sums do not depend on the batch; otherwise all thread blocks get
   // about the same number of pages.
   bool is_fixed = false;
 
   static constexpr int64_t kBlocksMax = 132;  // thread blocks
   static constexpr int64_t kFixedPages = 8;   // of a piece
+  static constexpr int64_t kHeadsMax = 64;    // of a thread block; more heads: several blocks read the same pages
+  static int64_t blocks_for(int64_t heads) { return std::max<int64_t>(1, kBlocksMax / ceil_div(heads, kHeadsMax)); }
   BELLWETHER_HOST_DEVICE int64_t pieces_max() const {
-    return is_fixed ? rows * ceil_div(pages_max, kFixedPages) : rows + kBlocksMax;
+    return is_fixed ? rows * ceil_div(pages_max, kFixedPages) : rows + blocks;
   }
 };
 
+// lengths: (rows), as DecodeInput has them. REQUIRES: at most 8192 rows.
 void plan_decode(const int32_t* lengths, const DecodePlan& plan, cudaStream_t stream);
 
 struct DecodeInput {
   const __nv_bfloat16* q = nullptr;     // (rows, H, L + R), absorbed
-  KvPages pages;                        // of this layer; width L + R
+  KvPages pages;                        // of this layer; width L + R; the pages in use are finite in every token
   const int32_t* page_table = nullptr;  // (rows, table_stride)
   int64_t table_stride = 0;
   const int32_t* lengths = nullptr;  // (rows) tokens that the row sees, its own included; 0 = no such row, out = 0

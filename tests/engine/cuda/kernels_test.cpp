@@ -6,98 +6,31 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <random>
+#include <algorithm>
+#include <cstring>
+#include <span>
+#include <utility>
 #include <vector>
 
-#include "engine/cuda/launch.h"
+#include "engine/cuda/on_device.h"
 #include "engine/cuda/simple_kernels.h"
 
 namespace bellwether::engine::cuda {
 namespace {
-
-template <class T>
-class OnDevice {
- public:
-  explicit OnDevice(size_t count) : count_(count) {
-    check(cudaMalloc(reinterpret_cast<void**>(&data_), count * sizeof(T)), "cudaMalloc");
-    poison();
-  }
-  explicit OnDevice(const std::vector<T>& values) : OnDevice(values.size()) {
-    check(cudaMemcpy(data_, values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
-  }
-  ~OnDevice() { (void)cudaFree(data_); }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  void poison() { check(cudaMemset(data_, 0xFF, count_ * sizeof(T)), "cudaMemset"); }  // NaN, in every format
-  [[nodiscard]] T* get() const { return data_; }
-  [[nodiscard]] std::vector<T> read() const {
-    std::vector<T> values(count_);
-    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    check(cudaMemcpy(values.data(), data_, count_ * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
-    return values;
-  }
-
- private:
-  T* data_ = nullptr;
-  size_t count_;
-};
-
-std::mt19937& random_bits() {
-  static std::mt19937 bits{std::random_device{}()};
-  return bits;
-}
-
-std::vector<uint8_t> codes(int64_t count) {
-  std::vector<uint8_t> values(static_cast<size_t>(count));
-  for (uint8_t& value : values) value = static_cast<uint8_t>(random_bits()()) & 0xBF;  // below 2 in magnitude
-  return values;
-}
-
-std::vector<float> scales(int64_t count) {
-  std::uniform_real_distribution<float> factor(0.005F, 0.02F);
-  std::vector<float> values(static_cast<size_t>(count));
-  for (float& value : values) value = factor(random_bits());
-  return values;
-}
-
-double relative_error(const std::vector<__nv_bfloat16>& values, const std::vector<__nv_bfloat16>& wanted) {
-  double difference = 0;
-  double norm = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const double w = __bfloat162float(wanted[i]);
-    difference += std::pow(__bfloat162float(values[i]) - w, 2);
-    norm += w * w;
-  }
-  return std::sqrt(difference / norm);
-}
-
-struct RandomRows {
-  RandomRows(int64_t rows, int64_t cols)
-      : codes_of({.rows_padded = Fp8Rows::padded(rows), .cols = cols}),
-        code(codes(codes_of.codes_bytes())),
-        scale(scales(codes_of.scales_count())) {
-    codes_of.codes = code.get();
-    codes_of.scales = scale.get();
-  }
-  Fp8Rows codes_of;
-  OnDevice<uint8_t> code;
-  OnDevice<float> scale;
-};
 
 TEST(CudaKernels, FewRowsEqualThePlainProduct) {
   const std::vector<std::pair<int64_t, int64_t>> shapes = {{2112, 7168}, {1536, 1536}, {7168, 1024}, {7168, 2048},
                                                            {832, 256},   {200, 256},   {136, 384},   {8, 128}};
   for (const auto& [outputs, cols] : shapes) {
     Fp8Matrix w{.rows = outputs, .cols = cols};
-    const OnDevice<uint8_t> tiles(codes(w.tiles_bytes()));
-    const OnDevice<float> of_tiles(scales(w.row_tiles() * w.col_tiles()));
+    const OnDevice<uint8_t> tiles(random_codes(w.tiles_bytes()));
+    const OnDevice<float> of_tiles(random_scales(w.row_tiles() * w.col_tiles()));
     w.tiles = tiles.get();
     w.scales = of_tiles.get();
     for (const int64_t rows : {1, 5, 8, 9, 16, 24, 33, 64, 65, 128, 200}) {
       const RandomRows x(rows, cols);
-      const OnDevice<__nv_bfloat16> y(static_cast<size_t>(rows * outputs));
-      const OnDevice<__nv_bfloat16> wanted(static_cast<size_t>(rows * outputs));
+      const OnDevice<__nv_bfloat16> y(rows * outputs);
+      const OnDevice<__nv_bfloat16> wanted(rows * outputs);
       fp8_gemm(x.codes_of, rows, w, y.get(), outputs, nullptr);
       simple::fp8_gemm(x.codes_of, rows, w, wanted.get(), outputs, nullptr);
       EXPECT_LT(relative_error(y.read(), wanted.read()), 5e-3) << outputs << "x" << cols << ", rows " << rows;
@@ -113,10 +46,10 @@ TEST(CudaKernels, ExpertsEqualThePlainOnes) {
        {Case{17, 256, 128, 4}, Case{33, 7168, 256, 8}, Case{9, 1024, 128, 8}, Case{1, 7168, 1152, 0}}) {
     Experts experts{.experts = of.experts, .hidden = of.hidden, .inner = of.inner};
     const int64_t tiles = of.experts * experts.inner_tiles() * ceil_div(of.hidden, kTile);
-    const OnDevice<uint8_t> gate_up(codes(2 * tiles * kTileBytes));
-    const OnDevice<uint8_t> down(codes(tiles * kTileBytes));
-    const OnDevice<float> gate_up_scales(scales(2 * tiles));
-    const OnDevice<float> down_scales(scales(tiles));
+    const OnDevice<uint8_t> gate_up(random_codes(2 * tiles * kTileBytes));
+    const OnDevice<uint8_t> down(random_codes(tiles * kTileBytes));
+    const OnDevice<float> gate_up_scales(random_scales(2 * tiles));
+    const OnDevice<float> down_scales(random_scales(tiles));
     experts.gate_up = gate_up.get();
     experts.gate_up_scales = gate_up_scales.get();
     experts.down = down.get();
@@ -125,7 +58,7 @@ TEST(CudaKernels, ExpertsEqualThePlainOnes) {
       ExpertPlan plan{.rows = rows, .choices = of.top_k + 1, .experts = of.experts};
       std::vector<ExpertChoice> choices(1);
       for (int64_t i = 0; i < rows * of.top_k; ++i) {
-        choices.resize(static_cast<size_t>(rows * of.top_k));
+        choices.resize(rows * of.top_k);
         // Distinct for each row, uneven over the experts.
         const int64_t row = i / of.top_k;
         const int64_t expert = (row * row + i % of.top_k) % (of.experts - 1);
@@ -133,10 +66,10 @@ TEST(CudaKernels, ExpertsEqualThePlainOnes) {
       }
       const OnDevice<ExpertChoice> chosen(choices);
       const OnDevice<int32_t> count(1);
-      const OnDevice<ExpertTile> of_experts(static_cast<size_t>(plan.tiles_max()));
-      const OnDevice<int32_t> slot_row(static_cast<size_t>(plan.slots_max()));
-      const OnDevice<float> slot_weight(static_cast<size_t>(plan.slots_max()));
-      const OnDevice<int32_t> choice_slot(static_cast<size_t>(rows * plan.choices));
+      const OnDevice<ExpertTile> of_experts(plan.tiles_max());
+      const OnDevice<int32_t> slot_row(plan.slots_max());
+      const OnDevice<float> slot_weight(plan.slots_max());
+      const OnDevice<int32_t> choice_slot(rows * plan.choices);
       plan.tile_count = count.get();
       plan.tiles = of_experts.get();
       plan.slot_row = slot_row.get();
@@ -145,13 +78,13 @@ TEST(CudaKernels, ExpertsEqualThePlainOnes) {
       group_rows(chosen.get(), 1, plan, nullptr);
       const RandomRows x(rows, of.hidden);
       Fp8Rows inner{.rows_padded = plan.slots_max(), .cols = of.inner};
-      OnDevice<uint8_t> inner_codes(static_cast<size_t>(inner.codes_bytes()));
-      OnDevice<float> inner_scales(static_cast<size_t>(inner.scales_count()));
+      OnDevice<uint8_t> inner_codes(inner.codes_bytes());
+      OnDevice<float> inner_scales(inner.scales_count());
       inner.codes = inner_codes.get();
       inner.scales = inner_scales.get();
-      const OnDevice<__nv_bfloat16> y(static_cast<size_t>(plan.slots_max() * of.hidden));
-      const OnDevice<__nv_bfloat16> out(static_cast<size_t>(rows * of.hidden));
-      const OnDevice<__nv_bfloat16> wanted(static_cast<size_t>(rows * of.hidden));
+      const OnDevice<__nv_bfloat16> y(plan.slots_max() * of.hidden);
+      const OnDevice<__nv_bfloat16> out(rows * of.hidden);
+      const OnDevice<__nv_bfloat16> wanted(rows * of.hidden);
       simple::experts_gate_up(experts, plan, x.codes_of, inner, nullptr);
       simple::experts_down(experts, plan, inner, y.get(), nullptr);
       experts_combine(plan, y.get(), of.hidden, wanted.get(), nullptr);
@@ -164,6 +97,99 @@ TEST(CudaKernels, ExpertsEqualThePlainOnes) {
       // An inner value at the border of two codes may fall to either side.
       EXPECT_LT(relative_error(out.read(), wanted.read()), 1.5e-2) << "inner " << of.inner << ", rows " << rows;
     }
+  }
+}
+
+// A cache of random pages and rows that see it through shuffled tables.
+class DecodeRows {
+ public:
+  DecodeRows(int64_t heads, std::vector<int32_t> lengths)
+      : shape_{.heads = heads, .latent = 512, .rope = 64, .nope = 128, .v = 128},
+        lengths_(std::move(lengths)),
+        pages_each_(ceil_div(std::ranges::max(lengths_), kPageTokens)),
+        pages_{.width = 576},
+        cache_(random_bf16(rows() * pages_each_ * pages_.page_bytes() / 2)),
+        q_(random_bf16(rows() * heads * 576)) {
+    for (int32_t i = 0; i < rows() * pages_each_; ++i) table_.push_back(i);
+    std::ranges::shuffle(table_, random_bits());
+    pages_.data = reinterpret_cast<uint8_t*>(cache_.get());
+  }
+
+  [[nodiscard]] int64_t rows() const { return std::ssize(lengths_); }
+
+  using Result = std::vector<__nv_bfloat16>;
+  [[nodiscard]] Result plain() const {
+    return run(0, rows(), [&](const DecodeInput& input, __nv_bfloat16* out) {
+      simple::decode_attention(shape_, input, out, nullptr);
+    });
+  }
+  // Of the rows [begin, end).
+  [[nodiscard]] Result fast(int64_t begin, int64_t end, bool is_fixed) const {
+    return run(begin, end, [&](const DecodeInput& input, __nv_bfloat16* out) {
+      DecodePlan plan{.rows = input.rows, .pages_max = pages_each_, .is_fixed = is_fixed};
+      plan.blocks = DecodePlan::blocks_for(shape_.heads);
+      const OnDevice<int32_t> block_begin(plan.blocks + 1);
+      const OnDevice<int4> pieces(plan.pieces_max());
+      const OnDevice<int32_t> row_begin(plan.rows + 1);
+      plan.block_begin = block_begin.get();
+      plan.pieces = pieces.get();
+      plan.row_begin = row_begin.get();
+      const OnDevice<uint8_t> workspace(decode_workspace_bytes(shape_, plan));
+      plan_decode(input.lengths, plan, nullptr);
+      decode_attention(shape_, input, plan, workspace.get(), out, nullptr);
+      check(cudaDeviceSynchronize(), "decode_attention");
+    });
+  }
+
+ private:
+  template <class Run>
+  Result run(int64_t begin, int64_t end, const Run& compute) const {
+    const OnDevice<int32_t> table(std::vector(table_.begin() + begin * pages_each_, table_.end()));
+    const OnDevice<int32_t> lengths(std::vector(lengths_.begin() + begin, lengths_.begin() + end));
+    const OnDevice<__nv_bfloat16> out((end - begin) * shape_.heads * shape_.latent);
+    const DecodeInput input{.q = q_.get() + begin * shape_.heads * 576,
+                            .pages = pages_,
+                            .page_table = table.get(),
+                            .table_stride = pages_each_,
+                            .lengths = lengths.get(),
+                            .rows = end - begin,
+                            .scale = 0.06F};
+    compute(input, out.get());
+    return out.read();
+  }
+
+  LatentShape shape_;
+  std::vector<int32_t> lengths_;
+  int64_t pages_each_;
+  KvPages pages_;
+  OnDevice<__nv_bfloat16> cache_;
+  OnDevice<__nv_bfloat16> q_;
+  std::vector<int32_t> table_;
+};
+
+TEST(CudaKernels, DecodeAttentionEqualsThePlainOne) {
+  const std::vector<int32_t> uneven = {0, 1, 63, 64, 65, 300, 0, 1000, 128, 17, 0};
+  for (const int64_t heads : {1, 13, 16, 32, 40, 100}) {
+    for (const std::vector<int32_t>& lengths : {uneven, {1500}, std::vector<int32_t>(150, 70)}) {
+      const DecodeRows rows(heads, lengths);
+      const auto expected = rows.plain();
+      for (const bool is_fixed : {false, true}) {
+        const auto actual = rows.fast(0, rows.rows(), is_fixed);
+        EXPECT_LT(relative_error(actual, expected), 6e-3) << heads << " heads, " << lengths.size() << " rows";
+        const auto row = static_cast<int64_t>(heads * 512);
+        EXPECT_EQ(std::ranges::any_of(std::span(actual).first(row), [](auto x) { return __bfloat162float(x) != 0; }),
+                  lengths[0] > 0);
+      }
+    }
+  }
+}
+
+TEST(CudaKernels, FixedPiecesMakeARowIndependentOfItsBatch) {
+  const DecodeRows rows(16, {900, 2500, 64, 1, 4000, 1500});
+  const auto together = rows.fast(0, rows.rows(), true);
+  for (int64_t row = 0; row < rows.rows(); ++row) {
+    const auto alone = rows.fast(row, row + 1, true);
+    EXPECT_EQ(std::memcmp(alone.data(), together.data() + row * std::ssize(alone), alone.size() * 2), 0) << row;
   }
 }
 

@@ -7,69 +7,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "engine/cuda/kernels.h"
-#include "engine/cuda/launch.h"
+#include "engine/cuda/on_device.h"
 
 namespace bellwether::engine::cuda {
 namespace {
-
-template <class T>
-class OnDevice {
- public:
-  explicit OnDevice(size_t count) : count_(count) {
-    check(cudaMalloc(reinterpret_cast<void**>(&data_), count * sizeof(T)), "cudaMalloc");
-    check(cudaMemset(data_, 0xFF, count * sizeof(T)), "cudaMemset");  // NaN, in every format
-  }
-  explicit OnDevice(const std::vector<T>& values) : OnDevice(values.size()) {
-    check(cudaMemcpy(data_, values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
-  }
-  ~OnDevice() { (void)cudaFree(data_); }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  [[nodiscard]] T* get() const { return data_; }
-  [[nodiscard]] std::vector<T> read() const {
-    std::vector<T> values(count_);
-    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    check(cudaMemcpy(values.data(), data_, count_ * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
-    return values;
-  }
-
- private:
-  T* data_ = nullptr;
-  size_t count_;
-};
-
-std::mt19937 random_numbers(std::random_device{}());
-
-std::vector<float> normals(int64_t count) {
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(count));
-  for (float& value : values) value = normal(random_numbers);
-  return values;
-}
-
-std::vector<__nv_bfloat16> bf16_normals(int64_t count) {
-  std::vector<__nv_bfloat16> values;
-  for (const float value : normals(count)) values.push_back(__float2bfloat16(value));
-  return values;
-}
-
-// Norm of the difference over norm. NaN, where an output was not written, fails every comparison.
-class Error {
- public:
-  void add(double actual, double expected) {
-    difference_ += (actual - expected) * (actual - expected);
-    norm_ += expected * expected;
-  }
-  [[nodiscard]] double relative() const { return std::sqrt(difference_ / norm_); }
-
- private:
-  double difference_ = 0;
-  double norm_ = 0;
-};
 
 struct NormSize {
   int64_t rows;
@@ -80,16 +24,16 @@ class Norms : public testing::TestWithParam<NormSize> {};
 
 TEST_P(Norms, AddNormaliseAndQuantise) {
   const auto [rows, hidden] = GetParam();
-  const std::vector<float> x = normals(rows * hidden);
-  const std::vector<__nv_bfloat16> delta = bf16_normals(rows * hidden);
-  const std::vector<float> weight = normals(hidden);
+  const std::vector<float> x = random_normals(rows * hidden);
+  const std::vector<__nv_bfloat16> delta = random_bf16(rows * hidden);
+  const std::vector<float> weight = random_normals(hidden);
   const OnDevice<float> x_device(x);
   const OnDevice<__nv_bfloat16> delta_device(delta);
   const OnDevice<float> weight_device(weight);
-  const OnDevice<__nv_bfloat16> values(static_cast<size_t>(rows * hidden));
+  const OnDevice<__nv_bfloat16> values(rows * hidden);
   Fp8Rows codes{.rows_padded = Fp8Rows::padded(rows), .cols = hidden};
-  const OnDevice<uint8_t> code_bytes(static_cast<size_t>(codes.codes_bytes()));
-  const OnDevice<float> scales(static_cast<size_t>(codes.scales_count()));
+  const OnDevice<uint8_t> code_bytes(codes.codes_bytes());
+  const OnDevice<float> scales(codes.scales_count());
   codes.codes = code_bytes.get();
   codes.scales = scales.get();
   add_and_norm(x_device.get(), delta_device.get(), weight_device.get(), rows, hidden, 1e-6F,
@@ -98,9 +42,9 @@ TEST_P(Norms, AddNormaliseAndQuantise) {
   const auto normed = values.read();
   const auto bytes = code_bytes.read();
   const auto read_scales = scales.read();
-  Error sum_error;
-  Error value_error;
-  Error code_error;
+  RelativeError sum_error;
+  RelativeError value_error;
+  RelativeError code_error;
   for (int64_t row = 0; row < rows; ++row) {
     std::vector<double> sum;
     double squares = 0;
@@ -118,9 +62,9 @@ TEST_P(Norms, AddNormaliseAndQuantise) {
       code_error.add(static_cast<double>(static_cast<float>(code)) * read_scales[codes.scale_offset(row, c)], expected);
     }
   }
-  EXPECT_LT(sum_error.relative(), 1e-6);
-  EXPECT_LT(value_error.relative(), 3e-3);
-  EXPECT_LT(code_error.relative(), 4e-2);
+  EXPECT_LT(sum_error.value(), 1e-6);
+  EXPECT_LT(value_error.value(), 3e-3);
+  EXPECT_LT(code_error.value(), 4e-2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Norms,
@@ -138,18 +82,18 @@ class Products : public testing::TestWithParam<ProductSize> {};
 
 TEST_P(Products, AreThoseOfDoublePrecision) {
   const auto [rows, n, k, splits] = GetParam();
-  const std::vector<__nv_bfloat16> x = bf16_normals(rows * k);
-  const std::vector<__nv_bfloat16> w = bf16_normals(n * k);
+  const std::vector<__nv_bfloat16> x = random_bf16(rows * k);
+  const std::vector<__nv_bfloat16> w = random_bf16(n * k);
   const OnDevice<__nv_bfloat16> x_device(x);
   const OnDevice<__nv_bfloat16> w_device(w);
-  const OnDevice<float> y(static_cast<size_t>(splits * rows * n));
+  const OnDevice<float> y(splits * rows * n);
   Bf16Product product{.x = x_device.get(), .x_stride = k, .rows = rows, .w = w_device.get(), .n = n, .k = k};
   product.y_float = y.get();
   product.y_stride = n;
   product.splits = splits;
   bf16_gemm(product, nullptr);
   const auto parts = y.read();
-  Error error;
+  RelativeError error;
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t out = 0; out < n; ++out) {
       double expected = 0;
@@ -161,7 +105,7 @@ TEST_P(Products, AreThoseOfDoublePrecision) {
       error.add(actual, expected);
     }
   }
-  EXPECT_LT(error.relative(), 1e-5);
+  EXPECT_LT(error.value(), 1e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Products,
