@@ -59,12 +59,18 @@ class SyntheticSource final : public TensorSource {
   [[nodiscard]] Tensor get(const std::string& name, const Shape& shape) override {
     auto found = tensors_.find(name);
     if (found == tensors_.end()) found = tensors_.emplace(name, make(name, shape)).first;
-    const Made& made = found->second;
+    Made& made = found->second;
     if (made.shape != shape) {
       throw WeightsError(fmt::format("synthetic tensor {}: has shape {}, but {} is needed", name, text_of(made.shape),
                                      text_of(shape)));
     }
+    if (made.bytes.empty()) made = make(name, shape);  // it was forgotten
     return {.dtype = made.dtype, .shape = made.shape, .data = made.bytes};
+  }
+
+  void forget(const std::string& name) override {
+    const auto found = tensors_.find(name);
+    if (found != tensors_.end()) std::vector<std::byte>().swap(found->second.bytes);
   }
 
  private:

@@ -28,7 +28,7 @@ using Shape = std::vector<int64_t>;
 
 [[nodiscard]] std::string text_of(const Shape& shape);  // "[256, 128]"
 
-// A tensor as stored: little-endian, row-major, not necessarily aligned. Valid as long as its source.
+// A tensor as stored: little-endian, row-major, not necessarily aligned. Valid as long as its source, unless forgotten.
 struct Tensor {
   DType dtype = DType::kF32;
   Shape shape;
@@ -44,6 +44,8 @@ class TensorSource {
   // another shape. Sizes never exceed what `shape` implies.
   [[nodiscard]] virtual Tensor get(const std::string& name, const Shape& shape) = 0;
   [[nodiscard]] virtual bool has(const std::string& name) const = 0;
+  // Nobody needs what get() gave of this tensor any more; a source that keeps it in memory of its own frees that.
+  virtual void forget(const std::string& /*name*/) {}
 };
 
 }  // namespace bellwether::weights

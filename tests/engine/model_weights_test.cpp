@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <map>
+#include <span>
+#include <vector>
 
 #include "engine/tiny_model.h"
 #include "weights/synthetic.h"
@@ -81,6 +84,48 @@ TEST(ModelWeights, ProgressRisesToOne) {
   (void)load_weights(tiny_config(), {}, weights::make_synthetic_source(true), pool,
                      [&](double progress) { seen.push_back(progress); });
   EXPECT_THAT(seen, testing::ElementsAre(0, 0.5, 1));
+}
+
+// A source that keeps account of what was forgotten.
+class ForgettingSource final : public weights::TensorSource {
+ public:
+  explicit ForgettingSource(int64_t& kept) : kept_(kept) {}
+  [[nodiscard]] Tensor get(const std::string& name, const weights::Shape& shape) override {
+    if (shape.size() == 2 && !name.ends_with("_scale_inv")) ++kept_;
+    return source_->get(name, shape);
+  }
+  [[nodiscard]] bool has(const std::string& name) const override { return source_->has(name); }
+  void forget(const std::string& name) override {
+    --kept_;
+    source_->forget(name);
+  }
+
+ private:
+  std::unique_ptr<weights::TensorSource> source_ = weights::make_synthetic_source(true);
+  int64_t& kept_;
+};
+
+TEST(ModelWeights, MatricesAreNotNeededOnceCopied) {
+  ThreadPool pool(1);
+  int64_t kept = 0;
+  const ModelWeights model = load_weights(tiny_config(), {}, std::make_unique<ForgettingSource>(kept), pool, {});
+  EXPECT_EQ(kept, 0);
+  const auto source = weights::make_synthetic_source(true);
+  const Tensor embedding =
+      source->get("model.embed_tokens.weight", {tiny_config().vocab_size, tiny_config().hidden_size});
+  EXPECT_EQ(std::memcmp(model.embedding.data, embedding.data.data(), embedding.data.size()), 0);
+}
+
+TEST(LargePages, EveryPieceIsAlignedAndApart) {
+  LargePages pages;
+  std::vector<std::span<std::byte>> pieces;
+  for (const int64_t bytes : {1, 64, 100, 3 << 20, 65 << 20, 64 << 20, 0, 7}) {
+    std::byte* piece = pages.allocate(bytes);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(piece) % 64, 0U);
+    pieces.emplace_back(piece, static_cast<size_t>(std::min<int64_t>(bytes, 4096)));
+  }
+  for (size_t i = 0; i < pieces.size(); ++i) std::ranges::fill(pieces[i], static_cast<std::byte>(i));
+  for (size_t i = 0; i < pieces.size(); ++i) EXPECT_THAT(pieces[i], testing::Each(static_cast<std::byte>(i)));
 }
 
 TEST(ModelWeights, ATensorAtAnOddAddressIsMoved) {

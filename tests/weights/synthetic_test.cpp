@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <string>
+#include <vector>
 
 namespace bellwether::weights {
 namespace {
@@ -75,6 +77,18 @@ TEST(Synthetic, ATensorKeepsItsShapeAndItsPlace) {
   for (int i = 0; i < 100; ++i) (void)source->get("model.layers." + std::to_string(i) + ".input_layernorm.weight", {8});
   EXPECT_EQ(source->get("model.norm.weight", {256}).data.data(), first.data.data());
   EXPECT_THROW((void)source->get("model.norm.weight", {255}), WeightsError);
+}
+
+TEST(Synthetic, AForgottenTensorIsTheSameAgain) {
+  const auto source = make_synthetic_source(true);
+  const Tensor weight = source->get(kDown, {320, 96});
+  const std::vector<std::byte> bytes(weight.data.begin(), weight.data.end());
+  source->forget(kDown);
+  source->forget("a tensor that nobody asked for");
+  EXPECT_EQ(source->get(kDown + "_scale_inv", {3, 1}).shape, (Shape{3, 1}));
+  EXPECT_THROW((void)source->get(kDown, {96, 320}), WeightsError);
+  const Tensor again = source->get(kDown, {320, 96});
+  EXPECT_EQ(std::vector<std::byte>(again.data.begin(), again.data.end()), bytes);
 }
 
 }  // namespace

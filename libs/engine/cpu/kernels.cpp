@@ -10,7 +10,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/cpu/kernels.cpp"
 #include <hwy/foreach_target.h>
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <hwy/contrib/math/math-inl.h>
 // clang-format on
@@ -88,11 +87,26 @@ struct Sums {
   V v[kRows][kOutputs][kVectors];
 };
 
-// Adds the products of columns [col_begin, col_begin + 16 * steps) to the sums.
+// Weights come from memory, whatever is in float32 was written just before.
+template <class Format>
+constexpr bool kIsWeight = !std::is_same_v<Format, FloatFormat>;
+
+// What memory is asked for next.
+struct Ahead {
+  static constexpr int64_t kLine = 64;
+  HWY_INLINE void ask(int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(next + i, 0, 2);  // into the second-level cache
+    next += bytes;
+  }
+  const char* next;
+};
+
+// Adds the products of columns [col_begin, col_end), in whole groups of 16, to the sums, and asks for as many weights.
 template <class Format, int64_t kRows, int64_t kOutputs>
 HWY_INLINE void AddProducts(const float* x, int64_t x_stride, const typename Format::Element* const* w, const V* scales,
-                            int64_t col_begin, int64_t col_end, Sums<kRows, kOutputs>& sums) {
+                            int64_t col_begin, int64_t col_end, Sums<kRows, kOutputs>& sums, Ahead& ahead) {
   for (int64_t k = col_begin; k < col_end; k += kLanes) {
+    if constexpr (kIsWeight<Format>) ahead.ask(kOutputs * kLanes * int64_t{sizeof(typename Format::Element)});
     for (int64_t i = 0; i < kVectors; ++i) {
       V weights[kOutputs];
       for (int64_t o = 0; o < kOutputs; ++o) weights[o] = Format::unpack(w[o] + k + i * kLength, scales[o]);
@@ -122,7 +136,8 @@ HWY_INLINE void AddLastProducts(const float* x, int64_t x_stride, const typename
     std::memcpy(elements[o], w[o] + col_begin, count * sizeof(Element));
     rows[o] = elements[o];
   }
-  AddProducts<Format, kRows, kOutputs>(inputs, kLanes, rows, scales, 0, kLanes, sums);
+  Ahead ahead{reinterpret_cast<const char*>(w[0] + col_end)};
+  AddProducts<Format, kRows, kOutputs>(inputs, kLanes, rows, scales, 0, kLanes, sums, ahead);
 }
 
 // 16 partial sums to 4, in the order that kernels.h promises.
@@ -171,17 +186,8 @@ HWY_INLINE void StoreSums(const Sums<kRows, kOutputs>& sums, float* y, int64_t y
   }
 }
 
-// Weights come from memory, and the CPU does not foresee the jumps from a tile's rows to the next tile's.
-template <class Format>
-constexpr bool kIsWeight = !std::is_same_v<Format, FloatFormat>;
-
-template <class Element>
-HWY_INLINE void Prefetch(const Element* from, int64_t count) {
-  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
-  for (int64_t i = 0; i < count; i += kLine) hwy::Prefetch(from + i);
-}
-
-// One tile of dot_rows.
+// One tile of dot_rows. While it multiplies it asks memory for the tile that follows, line after line and evenly: asked
+// for at once, lines would wait for each other, and in any other order memory is slower.
 template <class Format, int64_t kRows, int64_t kOutputs>
 HWY_INLINE void DotTile(const float* x, int64_t x_stride, const Matrix& w, int64_t row, float* y, int64_t y_stride) {
   Sums<kRows, kOutputs> sums;
@@ -193,14 +199,12 @@ HWY_INLINE void DotTile(const float* x, int64_t x_stride, const Matrix& w, int64
     }
   }
   const int64_t whole = w.cols / kLanes * kLanes;
+  Ahead ahead{reinterpret_cast<const char*>(rows[0] + kOutputs * w.stride)};
   V scales[kOutputs];
   for (int64_t k = 0; k < w.cols;) {
     const int64_t end = kIsWeight<Format> ? std::min(w.next_scale(k), w.cols) : w.cols;
-    for (int64_t o = 0; o < kOutputs; ++o) {
-      scales[o] = ScaleOf<Format>(w, row + o, k);
-      if (kIsWeight<Format>) Prefetch(rows[o] + kOutputs * w.stride + k, end - k);
-    }
-    AddProducts<Format>(x, x_stride, rows, scales, k, std::min(end, whole), sums);
+    for (int64_t o = 0; o < kOutputs; ++o) scales[o] = ScaleOf<Format>(w, row + o, k);
+    AddProducts<Format>(x, x_stride, rows, scales, k, std::min(end, whole), sums, ahead);
     if (end > whole) AddLastProducts<Format>(x, x_stride, rows, scales, whole, w.cols, sums);
     k = end;
   }
@@ -300,7 +304,8 @@ HWY_INLINE void PanelTile(const float* x, int64_t x_stride, const PanelBlock& bl
     }
   }
   const int64_t whole = std::min(block.col_end, block.cols / kLanes * kLanes);
-  AddProducts<FloatFormat>(x, x_stride, rows, scales, block.col, whole, sums);
+  Ahead nothing{};
+  AddProducts<FloatFormat>(x, x_stride, rows, scales, block.col, whole, sums, nothing);
   if (block.col_end > whole) AddLastProducts<FloatFormat>(x, x_stride, rows, scales, whole, block.col_end, sums);
   if (block.col_end == block.cols) return StoreSums(sums, y + output, y_stride);
   for (int64_t r = 0; r < kRows; ++r) {

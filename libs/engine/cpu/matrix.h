@@ -1,5 +1,4 @@
-// A weight matrix, or the part of one that a rank has, in the format in which its checkpoint stores it, usually inside
-// the mapped file: aligned to its elements, no more.
+// A weight matrix, or the part of one that a rank has, in the format in which its checkpoint stores it.
 #pragma once
 
 #include <cstddef>

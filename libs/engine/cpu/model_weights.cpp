@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <new>
 
 #include "engine/cpu/kernels.h"
 #include "weights/float_formats.h"
@@ -27,24 +28,20 @@ int64_t bytes_of(const Matrix& matrix, int64_t elements) {
   return elements * Matrix::bytes_of(matrix.format);
 }
 
-// A file may put a tensor anywhere; reading floats from odd addresses is undefined.
-bool is_aligned(const Matrix& matrix) {
-  return reinterpret_cast<uintptr_t>(matrix.data) % static_cast<uintptr_t>(Matrix::bytes_of(matrix.format)) == 0;
-}
-
 class Loader {
  public:
-  Loader(const ModelConfig& config, ThreadPool& pool, ModelWeights& model)
-      : config_(config), slices_(model.slices), pool_(pool), model_(model) {}
+  Loader(const ModelConfig& config, weights::TensorSource& source, ThreadPool& pool, ModelWeights& model)
+      : config_(config), slices_(model.slices), source_(source), pool_(pool), model_(model) {}
 
   // `rows` and `cols` of the tensor `name` of that shape.
   [[nodiscard]] Matrix matrix(const std::string& name, int64_t all_rows, Slice rows, int64_t all_cols, Slice cols) {
     const Matrix whole = whole_matrix(name, all_rows, all_cols);
-    Matrix part = whole.part(rows.begin, rows.size(), cols.begin, cols.size());
-    if (part.format == Matrix::Format::kFP8) check_codes(name, part);
-    if (cols.size() == all_cols && is_aligned(part)) return part;
-    if (whole.format == Matrix::Format::kFP8 && cols.begin % kVectorColumns != 0) return unpacked(whole, rows, cols);
-    return side_by_side(part);
+    const Matrix part = whole.part(rows.begin, rows.size(), cols.begin, cols.size());
+    const bool is_fp8 = whole.format == Matrix::Format::kFP8;
+    if (is_fp8) check_codes(name, part);
+    const Matrix copy = is_fp8 && cols.begin % kVectorColumns != 0 ? unpacked(whole, rows, cols) : side_by_side(part);
+    source_.forget(name);
+    return copy;
   }
   [[nodiscard]] Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
     return matrix(name, rows, {0, rows}, cols, {0, cols});
@@ -57,7 +54,7 @@ class Loader {
   }
 
   [[nodiscard]] std::vector<float> vector(const std::string& name, int64_t size) {
-    const Tensor tensor = model_.source->get(name, {size});
+    const Tensor tensor = source_.get(name, {size});
     std::vector<float> values(static_cast<size_t>(size));
     if (tensor.dtype == DType::kF32) {
       std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
@@ -141,7 +138,7 @@ class Loader {
   static constexpr int64_t kVectorColumns = 16;  // as Matrix::scale_col
 
   [[nodiscard]] Matrix whole_matrix(const std::string& name, int64_t rows, int64_t cols) {
-    const Tensor tensor = model_.source->get(name, {rows, cols});
+    const Tensor tensor = source_.get(name, {rows, cols});
     Matrix matrix{.data = tensor.data.data(), .rows = rows, .cols = cols, .stride = cols};
     switch (tensor.dtype) {
       case DType::kF32:
@@ -161,7 +158,7 @@ class Loader {
     return matrix;
   }
 
-  // A copy whose rows follow each other without gaps: a slice's pages then hold nothing else.
+  // A copy whose rows follow each other without gaps.
   [[nodiscard]] Matrix side_by_side(Matrix part) {
     const int64_t row_bytes = bytes_of(part, part.cols);
     const int64_t stride_bytes = bytes_of(part, part.stride);
@@ -186,7 +183,11 @@ class Loader {
   }
 
   [[nodiscard]] std::byte* new_copy(int64_t bytes) {
-    return model_.copies.emplace_back(std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bytes))).get();
+    try {
+      return model_.matrices.allocate(bytes);
+    } catch (const std::bad_alloc&) {
+      throw WeightsError(fmt::format("there is no memory for the model: {} bytes for one more matrix", bytes));
+    }
   }
 
   [[noreturn]] static void refuse_format(const std::string& name, DType dtype) {
@@ -206,7 +207,7 @@ class Loader {
   }
 
   [[nodiscard]] const float* scales(const std::string& name, int64_t rows, int64_t cols) {
-    const Tensor tensor = model_.source->get(name, {rows, cols});
+    const Tensor tensor = source_.get(name, {rows, cols});
     if (tensor.dtype != DType::kF32) refuse_format(name, tensor.dtype);
     const auto count = static_cast<size_t>(rows * cols);
     float* values = model_.scales.emplace_back(std::make_unique_for_overwrite<float[]>(count)).get();
@@ -221,6 +222,7 @@ class Loader {
 
   const ModelConfig& config_;
   const RankSlices& slices_;
+  weights::TensorSource& source_;
   ThreadPool& pool_;
   ModelWeights& model_;
 };
@@ -232,8 +234,7 @@ ModelWeights load_weights(const ModelConfig& config, const WeightsWanted& wanted
                           const std::function<void(double)>& progress) {
   ModelWeights model;
   model.slices = slices_of(config, wanted.rank, wanted.ranks);
-  model.source = std::move(source);
-  Loader loader(config, pool, model);
+  Loader loader(config, *source, pool, model);
   model.embedding = loader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     if (progress) progress(static_cast<double>(i) / static_cast<double>(config.num_hidden_layers));

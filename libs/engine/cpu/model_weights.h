@@ -1,6 +1,6 @@
-// One rank's weights, as the CPU backend uses them: its slices (ranks/slices.h) of what is cut, all of the rest. Whole
-// matrices and slices of rows stay where their source has them, in its format; slices of columns are copies, side by
-// side; the small vectors are copies in float32. Names and shapes: those of the published checkpoints.
+// One rank's weights, as the CPU backend uses them: its slices (ranks/slices.h) of what is cut, all of the rest.
+// Matrices are copies in large pages, in their source's format, rows side by side; the small vectors are copies in
+// float32. Names and shapes: those of the published checkpoints.
 #pragma once
 
 #include <functional>
@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "engine/cpu/large_pages.h"
 #include "engine/cpu/matrix.h"
 #include "engine/cpu/thread_pool.h"
 #include "engine/model_config.h"
@@ -63,9 +64,8 @@ struct ModelWeights {
   Matrix head;              // (this rank's part of vocab, hidden)
   std::optional<DraftWeights> draft;
 
-  std::unique_ptr<weights::TensorSource> source;     // owns what the matrices point to,
-  std::vector<std::unique_ptr<std::byte[]>> copies;  // or this, for slices of columns and tensors at odd addresses,
-  std::vector<std::unique_ptr<float[]>> scales;      // and this their scales
+  LargePages matrices;                           // owns what the matrices point to,
+  std::vector<std::unique_ptr<float[]>> scales;  // and this their scales
 };
 
 struct WeightsWanted {
