@@ -131,7 +131,7 @@ std::vector<Task> make_tasks() {
              "atom ::= [0-9]+ (\".\" [0-9]+)? | [a-z]+ (\"(\" sum (\", \" sum)* \")\")? | \"(\" sum \")\""}},
        repeated("(12.5+con(baneri, 4*tolu))*(7-ing)/", 10) + "1"},
       {"tools",
-       {ToolCallGrammar{.functions = {{"save", schema}, {"find", ""}}}},
+       {.calls = ToolCallGrammar{.functions = {{"save", schema}, {"find", ""}}}},
        "\xFF<｜tool▁calls▁begin｜>\xFF<｜tool▁call▁begin｜>function\xFF<｜tool▁sep｜>save\n```json\n" + person +
            "\n```\xFF<｜tool▁call▁end｜>\xFF<｜tool▁calls▁end｜>"},
   };
@@ -180,7 +180,8 @@ int main() {
   for (size_t i = 0; i < tokens.size(); ++i) ids.emplace(tokens[i], static_cast<TokenId>(i));
   const auto begin = std::chrono::steady_clock::now();
   const auto vocabulary = std::make_shared<const Vocabulary>(std::move(tokens));
-  fmt::print("vocabulary of {} tokens, {} nodes, made in {:.0f} ms\n", vocabulary->size(), vocabulary->nodes().size(),
+  fmt::print("vocabulary of {} tokens, {} nodes, made in {:.0f} ms\n", vocabulary->size(),
+             vocabulary->short_tokens().nodes().size() + vocabulary->long_tokens().nodes().size(),
              us_since(begin) / 1000);
   std::vector<uint64_t> from(vocabulary->mask_words(), 1);
   std::vector<uint64_t> to(from.size());

@@ -57,4 +57,7 @@ class Tokenizer {
 // True when the bytes are well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF).
 [[nodiscard]] bool is_valid_utf8(std::string_view bytes);
 
+// The first `bytes_max` bytes at most, no character cut. REQUIRES: valid UTF-8.
+[[nodiscard]] std::string_view utf8_prefix(std::string_view text, size_t bytes_max);
+
 }  // namespace bellwether::text

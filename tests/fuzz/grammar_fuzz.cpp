@@ -69,22 +69,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Constraint constraint;
   switch (data[0] % 6) {
     case 0:
-      constraint.form = JsonSchema{source};
+      constraint.text = JsonSchema{source};
       break;
     case 1:
-      constraint.form = Regex{source};
+      constraint.text = Regex{source};
       break;
     case 2:
-      constraint.form = Ebnf{source};
+      constraint.text = Ebnf{source};
       break;
     case 3:
-      constraint.form = Ebnf{"root ::= " + source};
+      constraint.text = Ebnf{"root ::= " + source};
       break;
     case 4:
-      constraint.form = ToolCallGrammar{.functions = {{"f", source}}};
+      constraint.calls = ToolCallGrammar{.functions = {{"f", source}}};
       break;
     default:
-      constraint.form = Choice{{source, "a"}};
+      constraint.text = Choice{{source, "a"}};
   }
   try {
     walk(compile(constraint, limits(), [](std::string_view) { return false; }), choices);

@@ -254,8 +254,64 @@ class Automaton::Builder {
   std::vector<std::pair<State, States>> wanted_;
 };
 
+namespace {
+
+using Bytes = std::bitset<256>;
+using Inheritance = std::vector<std::vector<Rule>>;  // by rule, those whose set has all of its set
+
+void inherit(std::vector<Bytes>& sets, const Inheritance& heirs) {
+  std::vector<Rule> changed(sets.size());
+  for (Rule rule = 0; rule < sets.size(); ++rule) changed[rule] = rule;
+  while (!changed.empty()) {
+    const Rule rule = changed.back();
+    changed.pop_back();
+    for (const Rule heir : heirs[rule]) {
+      const Bytes bytes = sets[heir] | sets[rule];
+      if (bytes == sets[heir]) continue;
+      sets[heir] = bytes;
+      changed.push_back(heir);
+    }
+  }
+}
+
+}  // namespace
+
 Automaton::Automaton(const Nfa& nfa) : limits_(nfa.limits()) {
   Builder(nfa, *this).build();
+  find_follows();
+}
+
+// A byte can follow a rule when it can be read where the rule was called from, or by a rule that is called there; and
+// whatever can follow the caller, if the caller may end there.
+void Automaton::find_follows() {
+  std::vector<Bytes> bytes_of_class(classes_);
+  for (size_t byte = 0; byte < 256; ++byte) bytes_of_class[class_of_[byte]][byte] = true;
+  const auto read_by = [&](State state) {
+    Bytes bytes;
+    const auto next = next_by_class(state);
+    for (size_t i = 0; i < classes_; ++i) {
+      if (next[i] != kNone) bytes |= bytes_of_class[i];
+    }
+    return bytes;
+  };
+  std::vector<Bytes> begins(rule_count());  // bytes that can come first in a rule
+  Inheritance of_begins(rule_count());
+  for (Rule rule = 0; rule < rule_count(); ++rule) {
+    if (firsts_[rule] == kNone) continue;
+    begins[rule] = read_by(firsts_[rule]);
+    for (const Call& call : calls(firsts_[rule])) of_begins[call.rule].push_back(rule);
+  }
+  inherit(begins, of_begins);
+  follows_.resize(rule_count());
+  Inheritance of_follows(rule_count());
+  for (State state = 0; state < state_count(); ++state) {
+    for (const Call& call : calls(state)) {
+      follows_[call.rule] |= read_by(call.to);
+      for (const Call& next : calls(call.to)) follows_[call.rule] |= begins[next.rule];
+      if (is_last(call.to)) of_follows[rules_[state]].push_back(call.rule);
+    }
+  }
+  inherit(follows_, of_follows);
 }
 
 std::optional<Automaton> automaton_unless_empty(const Nfa& nfa) {

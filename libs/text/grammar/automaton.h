@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -30,7 +31,11 @@ class Automaton {
   [[nodiscard]] State next(State state, uint8_t byte) const {
     return next_[size_t{state} * classes_ + class_of_[byte]];
   }
-  [[nodiscard]] uint8_t class_of(uint8_t byte) const { return class_of_[byte]; }  // of bytes alike in every state
+  // Bytes of one class are alike in every state.
+  [[nodiscard]] uint8_t class_of(uint8_t byte) const { return class_of_[byte]; }
+  [[nodiscard]] std::span<const State> next_by_class(State state) const {
+    return std::span(next_).subspan(size_t{state} * classes_, classes_);
+  }
   [[nodiscard]] std::span<const Call> calls(State state) const {
     return std::span(calls_).subspan(calls_begin_[state], calls_begin_[state + 1] - calls_begin_[state]);
   }
@@ -40,6 +45,8 @@ class Automaton {
   [[nodiscard]] bool is_plain(State state) const { return (flags_[state] & (kIsLast | kCalls)) == 0; }
   [[nodiscard]] Rule rule_of(State state) const { return rules_[state]; }
   [[nodiscard]] State first_of(Rule rule) const { return firsts_[rule]; }
+  // Whether a byte can come next after the end of a rule that another one called.
+  [[nodiscard]] bool may_follow(Rule rule, uint8_t byte) const { return follows_[rule][byte]; }
   [[nodiscard]] size_t state_count() const { return flags_.size(); }
   [[nodiscard]] size_t rule_count() const { return firsts_.size(); }
   [[nodiscard]] size_t table_bytes() const { return next_.size() * sizeof(State); }
@@ -47,6 +54,7 @@ class Automaton {
 
  private:
   class Builder;
+  void find_follows();
   static constexpr uint8_t kIsLast = 1;
   static constexpr uint8_t kReadsBytes = 2;
   static constexpr uint8_t kCalls = 4;
@@ -59,7 +67,8 @@ class Automaton {
   std::vector<Call> calls_;
   std::vector<uint8_t> flags_;
   std::vector<Rule> rules_;
-  std::vector<State> firsts_;  // by rule; kNone for rules that nobody calls
+  std::vector<State> firsts_;              // by rule; kNone for rules that nobody calls
+  std::vector<std::bitset<256>> follows_;  // by rule
 };
 
 // Nothing, instead of an error, when the grammar matches no text.

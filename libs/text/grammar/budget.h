@@ -17,8 +17,8 @@ struct GrammarLimits {
   uint64_t work_max = 30'000'000;             // edges looked at while it is made deterministic
   size_t items_max = 2'000;                   // ways in which a text can be read so far
   size_t mask_bytes_max = size_t{32} << 20;   // of token masks kept for one automaton
-  uint64_t mask_work_max = 4'000'000;         // items looked at for one mask, beyond what is kept
-  uint64_t state_mask_work_max = 60'000'000;  // the same for the mask of one state, which is kept
+  uint64_t mask_work_max = 400'000;           // items looked at for one mask, beyond what is kept
+  uint64_t state_mask_work_max = 10'000'000;  // the same for the mask of one state, which is kept
 };
 
 // What compiling one constraint has left, all of its parts together.

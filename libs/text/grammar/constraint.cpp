@@ -13,11 +13,25 @@
 namespace bellwether::text::grammar {
 namespace {
 
-// Adds a form to a grammar that is empty otherwise, and returns the state after it.
+void check_size(const GrammarLimits& limits, size_t bytes) {
+  if (bytes > limits.source_bytes_max) {
+    throw GrammarError("", fmt::format("has {} bytes; at most {} are allowed", bytes, limits.source_bytes_max));
+  }
+}
+
+void check_utf8(std::string_view text) {
+  if (!is_valid_utf8(text)) throw GrammarError("", "is not valid UTF-8");
+}
+
+// Adds a form of texts from a state on, and returns the state after it.
 class FormWriter {
  public:
-  FormWriter(Nfa& nfa, State first, const std::function<bool(std::string_view)>& is_marker)
-      : nfa_(nfa), first_(first), is_marker_(is_marker) {}
+  FormWriter(Nfa& nfa, State first) : nfa_(nfa), first_(first) {}
+
+  State operator()(const AnyText& /*form*/) {
+    const Expression any = Expression::repeat(Expression::character(CodePoints::all()), 0, Expression::kUnbounded);
+    return append(nfa_, first_, any, Writing::kPlain);
+  }
 
   State operator()(const AnyJsonObject& /*form*/) { return AnyJson(nfa_).append_object(first_); }
 
@@ -36,7 +50,7 @@ class FormWriter {
   State operator()(const Choice& form) {
     size_t bytes = 0;
     for (const std::string& text : form.texts) bytes += text.size();
-    check_size(bytes);
+    check_size(nfa_.limits(), bytes);
     const State after = nfa_.add_state();
     for (const std::string& text : form.texts) {
       check_utf8(text);
@@ -52,38 +66,35 @@ class FormWriter {
     return nfa_.append_call(first_, root);
   }
 
-  State operator()(const ToolCallGrammar& form) {
-    size_t bytes = 0;
-    for (const ToolFunction& function : form.functions) {
-      bytes += function.name.size() + function.parameters.size();
-      check_utf8(function.name);
-      check_utf8(function.parameters);
-    }
-    check_size(bytes);
-    return append_tool_calls(nfa_, first_, form, is_marker_);
-  }
-
  private:
   void check(std::string_view source) const {
-    check_size(source.size());
+    check_size(nfa_.limits(), source.size());
     check_utf8(source);
-  }
-
-  void check_size(size_t bytes) const {
-    if (bytes > nfa_.limits().source_bytes_max) {
-      throw GrammarError("",
-                         fmt::format("has {} bytes; at most {} are allowed", bytes, nfa_.limits().source_bytes_max));
-    }
-  }
-
-  static void check_utf8(std::string_view text) {
-    if (!is_valid_utf8(text)) throw GrammarError("", "is not valid UTF-8");
   }
 
   Nfa& nfa_;
   const State first_;
-  const std::function<bool(std::string_view)>& is_marker_;
 };
+
+State append_calls(Nfa& nfa, State from, const ToolCallGrammar& calls,
+                   const std::function<bool(std::string_view)>& is_marker) {
+  size_t bytes = 0;
+  for (const ToolFunction& function : calls.functions) {
+    bytes += function.name.size() + function.parameters.size();
+    check_utf8(function.name);
+    check_utf8(function.parameters);
+  }
+  check_size(nfa.limits(), bytes);
+  return append_tool_calls(nfa, from, calls, is_marker);
+}
+
+// Up to two.
+State append_line_feeds(Nfa& nfa, State from) {
+  const State one = nfa.append_bytes(from, "\n");
+  const State two = nfa.append_bytes(one, "\n");
+  for (const State before : {from, one}) nfa.add_empty(before, two);
+  return two;
+}
 
 }  // namespace
 
@@ -92,13 +103,14 @@ std::shared_ptr<const Automaton> compile(const Constraint& constraint, const Gra
   Budget budget(limits);
   Nfa nfa(budget);
   State first = nfa.first_of(0);
-  if (constraint.follows_reasoning) {
-    const State line_feed = nfa.append_bytes(first, "\n");
-    const State begin = nfa.append_bytes(line_feed, "\n");
-    for (const State before : {first, line_feed}) nfa.add_empty(before, begin);
-    first = begin;
+  if (constraint.follows_reasoning) first = append_line_feeds(nfa, first);
+  State calls_first = first;
+  if (constraint.text) {
+    const State after = std::visit(FormWriter(nfa, first), *constraint.text);
+    nfa.end_rule(0, after);
+    if (std::holds_alternative<AnyText>(*constraint.text)) calls_first = after;
   }
-  nfa.end_rule(0, std::visit(FormWriter(nfa, first, is_marker), constraint.form));
+  if (constraint.calls) nfa.end_rule(0, append_calls(nfa, calls_first, *constraint.calls, is_marker));
   return std::make_shared<const Automaton>(nfa);
 }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -15,6 +16,7 @@
 
 namespace bellwether::text::grammar {
 
+struct AnyText {};
 struct AnyJsonObject {};
 struct JsonSchema {
   std::string schema;  // json_schema.h
@@ -29,9 +31,14 @@ struct Ebnf {
   std::string source;  // ebnf.h
 };
 
+using TextForm = std::variant<AnyText, AnyJsonObject, JsonSchema, Regex, Choice, Ebnf>;
+
+// REQUIRES: text or calls.
 struct Constraint {
-  std::variant<AnyJsonObject, JsonSchema, Regex, Choice, Ebnf, ToolCallGrammar> form;
-  // The text comes after reasoning, which a model ends with line feeds: up to two may stand before it.
+  std::optional<TextForm> text = {};  // the answer is such a text
+  // The answer is such calls; with a text too, it is one or the other, and after any text calls may come.
+  std::optional<ToolCallGrammar> calls = {};
+  // The answer comes after reasoning, which a model ends with line feeds: up to two may stand before it.
   bool follows_reasoning = false;
 };
 

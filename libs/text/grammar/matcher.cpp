@@ -31,13 +31,25 @@ void Matcher::fill_allowed(std::span<uint64_t> allowed) {
   for (size_t i = 0; i < last_words_.size(); ++i) allowed[i] |= last_words_[i];
 }
 
+std::vector<State> Matcher::missing_masks() const {
+  std::vector<State> missing;
+  if (is_ended_ || is_broken_) return missing;
+  for (const Item& item : recognizer_.items()) {
+    const bool is_missing = masks_->automaton().reads_bytes(item.state) && masks_->kept(item.state) == nullptr;
+    if (is_missing) missing.push_back(item.state);
+  }
+  return missing;
+}
+
 void Matcher::fill_by_items(std::span<uint64_t> allowed) {
   work_end_ = recognizer_.work() + masks_->automaton().limits().mask_work_max;
   for (const Item& item : last_items_) {
     if (!masks_->automaton().reads_bytes(item.state)) continue;
-    const TokenMasks::StateMask& mask = masks_->of(item.state);
-    mask.add_to(allowed);
-    if (!mask.after.empty() && item.origin != 0) fill_after(item, mask, allowed);
+    const auto mask = masks_->of(item.state);
+    mask->short_tokens->add_to(allowed);
+    mask->long_tokens.add_to(allowed);
+    const bool goes_on = !mask->short_tokens->after.empty() || !mask->long_tokens.after.empty();
+    if (goes_on && item.origin != 0) fill_after(item, *mask, allowed);
   }
 }
 
@@ -45,18 +57,24 @@ void Matcher::fill_by_items(std::span<uint64_t> allowed) {
 void Matcher::fill_after(const Item& item, const TokenMasks::StateMask& mask, std::span<uint64_t> allowed) {
   const size_t sets = recognizer_.set_count();
   if (!recognizer_.end_rule(masks_->automaton().rule_of(item.state), item.origin)) return;
+  walk_after(*mask.short_tokens, allowed);
+  walk_after(mask.long_tokens, allowed);
+  recognizer_.pop_to(sets);
+}
+
+void Matcher::walk_after(const TokenMasks::Part& part, std::span<uint64_t> allowed) {
   const size_t base = recognizer_.set_count();
-  const auto nodes = mask.after_nodes();
+  const auto nodes = part.after_nodes();
   for (size_t i = 0; i < nodes.size() && recognizer_.work() < work_end_;) {
     recognizer_.pop_to(base + nodes[i].depth - 1);
     if (!recognizer_.read(nodes[i].byte)) {
       i = nodes[i].end;
       continue;
     }
-    allow(allowed, mask.after_tokens_at(i));
+    allow(allowed, part.after_tokens_at(i));
     ++i;
   }
-  recognizer_.pop_to(sets);
+  recognizer_.pop_to(base);
 }
 
 void Matcher::accept(TokenId id) {

@@ -11,7 +11,7 @@
 
 namespace bellwether::text::grammar {
 
-// Belongs to one thread at a time, the same as its masks.
+// Belongs to one thread at a time.
 class Matcher {
  public:
   // `end_ids`: tokens that may come when the text may end, and only then; nothing but one of them comes afterwards.
@@ -20,6 +20,10 @@ class Matcher {
   // Sets the bits of the tokens that may come. REQUIRES: `allowed` has mask_words() words or more, all 0. There is
   // always one, if there are end ids: from every text read so far there is a way to the end.
   void fill_allowed(std::span<uint64_t> allowed);
+
+  // States whose masks are not kept, so that fill_allowed() would have to compute them, which takes milliseconds:
+  // another thread may do it before (TokenMasks::of()).
+  [[nodiscard]] std::vector<State> missing_masks() const;
 
   // Reads the next token. A token that may not come, or of a text that can be read in too many ways, ends the text:
   // it is broken, and only an end id may come.
@@ -31,6 +35,7 @@ class Matcher {
  private:
   void fill_by_items(std::span<uint64_t> allowed);
   void fill_after(const Item& item, const TokenMasks::StateMask& mask, std::span<uint64_t> allowed);
+  void walk_after(const TokenMasks::Part& part, std::span<uint64_t> allowed);
 
   std::shared_ptr<TokenMasks> masks_;
   const std::vector<TokenId> end_ids_;

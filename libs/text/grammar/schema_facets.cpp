@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "text/grammar/grammar_error.h"
+#include "text/tokenizer.h"
 
 namespace bellwether::text::grammar {
 
@@ -145,7 +146,7 @@ SchemaSource SchemaReader::resolve(const json::value& reference, const std::stri
   if (!pointer.empty() && !pointer.starts_with('/')) refuse(path, "must be a JSON pointer, as \"#/$defs/name\"");
   boost::system::error_code error;
   const json::value* const target = document_.find_pointer(pointer, error);
-  if (target == nullptr) refuse(path, fmt::format("there is no \"{}\" in this schema", text.substr(0, kShownMax)));
+  if (target == nullptr) refuse(path, fmt::format("there is no \"{}\" in this schema", utf8_prefix(text, kShownMax)));
   return {.value = target, .path = pointer};
 }
 

@@ -7,8 +7,6 @@
 #include <boost/json/value.hpp>
 
 #include "text/deepseek_markers.h"
-#include "text/grammar/code_points.h"
-#include "text/grammar/expression.h"
 #include "text/grammar/grammar_error.h"
 #include "text/grammar/json_document.h"
 #include "text/grammar/json_schema.h"
@@ -25,12 +23,6 @@ class ToolCallWriter {
       : nfa_(nfa), grammar_(grammar), is_marker_(is_marker), any_(nfa) {}
 
   State append(State from) {
-    const State after = nfa_.add_state();
-    if (!grammar_.is_required) {
-      const Expression text = Expression::repeat(Expression::character(CodePoints::all()), 0, Expression::kUnbounded);
-      from = grammar::append(nfa_, from, text, Writing::kPlain);
-      nfa_.add_empty(from, after);
-    }
     const State call = nfa_.add_state();
     nfa_.add_empty(append_marker(from, kToolCallsBegin), call);
     const State end = append_call(append_marker(call, kToolCallBegin));
@@ -38,8 +30,7 @@ class ToolCallWriter {
       const bool is_fenced = grammar_.form == ToolCallForm::kFenced;
       nfa_.add_empty(is_fenced ? nfa_.append_bytes(end, kBetweenCalls) : end, call);
     }
-    nfa_.add_empty(append_marker(end, kToolCallsEnd), after);
-    return after;
+    return append_marker(end, kToolCallsEnd);
   }
 
  private:

@@ -1,4 +1,4 @@
-// Answers that call functions, in DeepSeek's forms (tool_calls.h).
+// Calls of functions, in DeepSeek's forms (tool_calls.h).
 #pragma once
 
 #include <functional>
@@ -19,12 +19,12 @@ struct ToolFunction {
 struct ToolCallGrammar {
   std::vector<ToolFunction> functions;  // that may be called, at least one
   ToolCallForm form = ToolCallForm::kFenced;
-  bool is_required = true;  // the answer is calls; otherwise text, with calls behind it or without
-  bool is_parallel = true;  // there may be more than one
+  bool is_parallel = true;  // there may be more than one call
 };
 
-// Adds such answers and returns the state after them. `is_marker`: whether a marker is a token of its own. Throws
-// GrammarError; where() begins with "/functions/I/parameters" for a schema at fault.
+// Adds one call, or several, with their section's markers, and returns the state after them. `is_marker`: whether a
+// marker is a token of its own. Throws GrammarError; where() begins with "/functions/I/parameters" for a schema at
+// fault.
 [[nodiscard]] State append_tool_calls(Nfa& nfa, State from, const ToolCallGrammar& grammar,
                                       const std::function<bool(std::string_view)>& is_marker);
 

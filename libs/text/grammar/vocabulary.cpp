@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace bellwether::text::grammar {
 namespace {
 
-constexpr size_t kTokenBytesMax = 1 << 15;  // longer ones are never used
+constexpr size_t kTokenBytesMax = 1 << 10;  // longer ones are never used
 
 std::vector<std::string> bytes_of(const Tokenizer& tokenizer, int64_t vocab_size) {
   std::vector<std::string> bytes(static_cast<size_t>(vocab_size));
@@ -34,18 +33,36 @@ size_t common_beginning(std::string_view a, std::string_view b) {
 
 Vocabulary::Vocabulary(const Tokenizer& tokenizer, int64_t vocab_size) : Vocabulary(bytes_of(tokenizer, vocab_size)) {}
 
-Vocabulary::Vocabulary(std::vector<std::string> tokens) : bytes_(std::move(tokens)) {
+Vocabulary::Vocabulary(std::vector<std::string> tokens)
+    : bytes_(std::move(tokens)), short_(trie_of(true)), long_(trie_of(false)) {
   for (const std::string& bytes : bytes_) {
     if (bytes.starts_with(kMarkerByte)) markers_.insert(bytes.substr(1));
   }
-  build();
   check_bytes();
 }
 
-void Vocabulary::build() {
-  std::vector<TokenId> ids(bytes_.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  std::erase_if(ids, [&](TokenId id) { return bytes(id).empty(); });
+TokenTrie Vocabulary::trie_of(bool is_short) const {
+  std::vector<TokenId> ids;
+  for (size_t i = 0; i < bytes_.size(); ++i) {
+    if (!bytes_[i].empty() && (bytes_[i].size() <= kShortBytesMax) == is_short) ids.push_back(static_cast<TokenId>(i));
+  }
+  return {bytes_, std::move(ids)};
+}
+
+void Vocabulary::check_bytes() const {
+  std::vector<bool> has(256);
+  const auto nodes = short_.nodes();
+  for (size_t i = 0; i < nodes.size(); i = nodes[i].end) has[nodes[i].byte] = !short_.tokens_at(i).empty();
+  for (size_t byte = 0; byte < 256; ++byte) {
+    const bool in_utf8 = byte < 0xC0 || (byte >= 0xC2 && byte <= 0xF4);
+    if (in_utf8 && !has[byte]) {
+      throw TextError(fmt::format("the tokenizer has no token for the single byte 0x{:02X}", byte));
+    }
+  }
+}
+
+TokenTrie::TokenTrie(const std::vector<std::string>& tokens, std::vector<TokenId> ids) {
+  const auto bytes = [&](TokenId id) -> std::string_view { return tokens[static_cast<size_t>(id)]; };
   std::sort(ids.begin(), ids.end(), [&](TokenId a, TokenId b) {
     const int order = bytes(a).compare(bytes(b));
     return order != 0 ? order < 0 : a < b;
@@ -67,17 +84,6 @@ void Vocabulary::build() {
   }
   for (const size_t node : open) nodes_[node].end = static_cast<uint32_t>(nodes_.size());
   nodes_.push_back({.end = 0, .tokens = static_cast<uint32_t>(tokens_.size())});
-}
-
-void Vocabulary::check_bytes() const {
-  std::vector<bool> has(256);
-  for (size_t i = 0; i < nodes().size(); i = nodes_[i].end) has[nodes_[i].byte] = !tokens_at(i).empty();
-  for (size_t byte = 0; byte < 256; ++byte) {
-    const bool in_utf8 = byte < 0x80 || (byte < 0xC0) || (byte >= 0xC2 && byte <= 0xF4);
-    if (in_utf8 && !has[byte]) {
-      throw TextError(fmt::format("the tokenizer has no token for the single byte 0x{:02X}", byte));
-    }
-  }
 }
 
 }  // namespace bellwether::text::grammar

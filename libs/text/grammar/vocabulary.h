@@ -16,15 +16,34 @@ namespace bellwether::text::grammar {
 // its text. Every added token is one: its text is never made of ordinary tokens' bytes, and it never continues one.
 inline constexpr char kMarkerByte = '\xFF';
 
-// Immutable after construction.
-class Vocabulary {
+// Tokens by their bytes, beginnings shared.
+class TokenTrie {
  public:
-  struct Node {           // of a trie, in depth-first order; the root is not among them
+  struct Node {           // in depth-first order; the root is not among them
     uint32_t end = 0;     // index of the first node that is not below it
     uint32_t tokens = 0;  // index of its first token; the next node's is the end
     uint16_t depth = 0;   // from 1
     uint8_t byte = 0;
   };
+
+  // Those of the tokens that are listed. REQUIRES: their bytes are not empty.
+  TokenTrie(const std::vector<std::string>& tokens, std::vector<TokenId> ids);
+
+  [[nodiscard]] std::span<const Node> nodes() const { return {nodes_.data(), nodes_.size() - 1}; }
+  [[nodiscard]] std::span<const TokenId> tokens_at(size_t node) const {
+    return std::span(tokens_).subspan(nodes_[node].tokens, nodes_[node + 1].tokens - nodes_[node].tokens);
+  }
+
+ private:
+  std::vector<Node> nodes_;      // and one more, behind the last
+  std::vector<TokenId> tokens_;  // in the nodes' order
+};
+
+// Immutable after construction.
+class Vocabulary {
+ public:
+  // Most tokens have no more bytes.
+  static constexpr size_t kShortBytesMax = 24;
 
   // Ids below `vocab_size`; those that stand for nothing never match. Throws TextError when some byte of UTF-8 is no
   // token by itself, without which a text may come to a place where no token fits.
@@ -38,19 +57,17 @@ class Vocabulary {
   [[nodiscard]] std::string_view bytes(TokenId id) const { return bytes_[static_cast<size_t>(id)]; }
   [[nodiscard]] bool has_marker(std::string_view text) const { return markers_.contains(text); }
 
-  [[nodiscard]] std::span<const Node> nodes() const { return {nodes_.data(), nodes_.size() - 1}; }
-  [[nodiscard]] std::span<const TokenId> tokens_at(size_t node) const {
-    return std::span(tokens_).subspan(nodes_[node].tokens, nodes_[node + 1].tokens - nodes_[node].tokens);
-  }
+  [[nodiscard]] const TokenTrie& short_tokens() const { return short_; }  // of at most kShortBytesMax bytes
+  [[nodiscard]] const TokenTrie& long_tokens() const { return long_; }
 
  private:
-  void build();
+  [[nodiscard]] TokenTrie trie_of(bool is_short) const;
   void check_bytes() const;
 
   std::vector<std::string> bytes_;  // by id
   std::set<std::string, std::less<>> markers_;
-  std::vector<Node> nodes_;      // and one more, behind the last
-  std::vector<TokenId> tokens_;  // in the nodes' order
+  TokenTrie short_;
+  TokenTrie long_;
 };
 
 }  // namespace bellwether::text::grammar

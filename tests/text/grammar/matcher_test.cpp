@@ -4,6 +4,7 @@
 
 #include <random>
 #include <string>
+#include <thread>
 
 #include "text/grammar/support.h"
 
@@ -37,7 +38,7 @@ std::vector<TokenId> expected_after(const Automaton& automaton, std::string_view
 const std::vector<Constraint>& constraints() {
   static const std::vector<Constraint> constraints = {
       {AnyJsonObject{}},
-      {AnyJsonObject{}, true},
+      {.text = AnyJsonObject{}, .follows_reasoning = true},
       {Regex{"(abc|[^x\\n]{2,30}|\\d+)*"}},
       {Choice{{"yes", "no", "not at all", ""}}},
       {Ebnf{"root ::= sum\nsum ::= sum \"+\" product | product\nproduct ::= product \" * \" atom | atom\n"
@@ -46,8 +47,11 @@ const std::vector<Constraint>& constraints() {
       {JsonSchema{R"({"properties":{"name":{"type":"string"},"tags":{"items":{"type":"string","maxLength":9}},
                       "self":{"$ref":"#"},"more":{}}})"}},
       {JsonSchema{R"({"items":{"anyOf":[{"$ref":"#"},{"type":"number","minimum":-2.5},{"format":"date"}]}})"}},
-      {ToolCallGrammar{.functions = {{"get_weather", R"({"properties":{"city":{"type":"string"}}})"}, {"get", ""}}}},
-      {ToolCallGrammar{.functions = {{"f", ""}}, .form = ToolCallForm::kPlain, .is_required = false}},
+      {JsonSchema{R"({"items":{"type":"string","maxLength":40}})"}},
+      {.calls = ToolCallGrammar{.functions = {{"get_weather", R"({"properties":{"city":{"type":"string"}}})"},
+                                              {"get", ""}}}},
+      {.text = AnyText{}, .calls = ToolCallGrammar{.functions = {{"f", ""}}, .form = ToolCallForm::kPlain}},
+      {.text = JsonSchema{R"({"type":"integer"})"}, .calls = ToolCallGrammar{.functions = {{"f", ""}}}},
   };
   return constraints;
 }
@@ -56,10 +60,10 @@ TEST(Matcher, MasksAreWhatReadingEveryTokenSays) {
   std::mt19937_64 random(5);
   for (size_t i = 0; i < constraints().size(); ++i) {
     const auto masks = masks_of(constraints()[i]);
-    for (int walk = 0; walk < 6; ++walk) {
+    for (int walk = 0; walk < 3; ++walk) {
       Matcher matcher(masks, {kEnd});
       std::string text;
-      for (int step = 0; step < 25; ++step) {
+      for (int step = 0; step < 20; ++step) {
         const std::vector<TokenId> allowed = allowed_of(matcher, demo_vocabulary()->mask_words());
         ASSERT_FALSE(allowed.empty()) << i << ": " << text;
         ASSERT_EQ(allowed, expected_after(masks->automaton(), text)) << i << ": " << text;
@@ -89,6 +93,53 @@ TEST(Matcher, MasksThatAreComputedAgainAreTheSame) {
     if (id == kEnd) break;
   }
   EXPECT_GT(forgotten->computed(), kept->computed());
+}
+
+TEST(Matcher, ThreadsShareMasks) {
+  for (const size_t bytes_max : {size_t{0}, GrammarLimits().mask_bytes_max}) {
+    GrammarLimits limits;
+    limits.mask_bytes_max = bytes_max;
+    const auto shared = masks_of(constraints()[6], limits);
+    std::vector<std::jthread> threads;
+    for (uint64_t seed = 0; seed < 3; ++seed) {
+      threads.emplace_back([&, seed] {
+        Matcher own(masks_of(constraints()[6]), {kEnd});
+        Matcher matcher(shared, {kEnd});
+        std::mt19937_64 random(seed);
+        for (int step = 0; step < 30; ++step) {
+          const std::vector<TokenId> allowed = allowed_of(own, demo_vocabulary()->mask_words());
+          for (const State state : matcher.missing_masks()) EXPECT_NE(shared->of(state), nullptr);
+          ASSERT_EQ(allowed_of(matcher, demo_vocabulary()->mask_words()), allowed);
+          const TokenId id = allowed[random() % allowed.size()];
+          own.accept(id);
+          matcher.accept(id);
+          if (id == kEnd) break;
+        }
+      });
+    }
+  }
+}
+
+TEST(Matcher, MissingMasksAreThoseThatWouldBeComputed) {
+  const auto masks = masks_of({Regex{"[ab]+-[cd]+"}});
+  Matcher matcher(masks, {kEnd});
+  ASSERT_EQ(matcher.missing_masks().size(), 1U);
+  (void)masks->of(matcher.missing_masks()[0]);
+  EXPECT_TRUE(matcher.missing_masks().empty());
+  EXPECT_EQ(masks->computed(), 1U);
+  (void)allowed_of(matcher, demo_vocabulary()->mask_words());
+  EXPECT_EQ(masks->computed(), 1U);
+}
+
+TEST(Matcher, CharactersFarFromAStringsEndShareAMask) {
+  const auto masks = masks_of({JsonSchema{R"({"maxLength":500})"}});
+  Matcher matcher(masks, {kEnd});
+  for (const TokenId id : demo_tokenizer().encode("\"Once there was a sheep that led the flock, and it wore a bell.")) {
+    (void)allowed_of(matcher, demo_vocabulary()->mask_words());
+    matcher.accept(id);
+  }
+  ASSERT_FALSE(matcher.is_broken());
+  EXPECT_LE(masks->computed(), 3U);
 }
 
 TEST(Matcher, TheEndMayComeWhereTheTextMayEndAndOnlyThere) {
@@ -167,33 +218,42 @@ TEST(ToolCallGrammar, WritesDeepSeeksForms) {
   const std::string stop = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>stop\n```json\n{}\n```<｜tool▁call▁end｜>";
   const std::string begin = "<｜tool▁calls▁begin｜>";
   const std::string end = "<｜tool▁calls▁end｜>";
-  EXPECT_TRUE(accepts({grammar}, marked(begin + call + end)));
-  EXPECT_TRUE(accepts({grammar}, marked(begin + call + "\n" + stop + "\n" + call + end)));
-  EXPECT_FALSE(accepts({grammar}, marked(begin + call + stop + end)));
-  EXPECT_FALSE(accepts({grammar}, marked("Hello. " + begin + call + end)));
-  EXPECT_FALSE(accepts({grammar}, begin + call + end)) << "markers are tokens, not text";
-  EXPECT_FALSE(accepts({grammar}, "Hello."));
-  EXPECT_FALSE(accepts(
-      {grammar},
-      marked(begin + "<｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{}\n```<｜tool▁call▁end｜>" +
-             end)));
-  EXPECT_TRUE(accepts({grammar, true}, marked("\n\n" + begin + call + end)));
+  const auto reads = [&](const std::string& text, bool follows_reasoning = false) {
+    return accepts(Constraint{.calls = grammar, .follows_reasoning = follows_reasoning}, text);
+  };
+  EXPECT_TRUE(reads(marked(begin + call + end)));
+  EXPECT_TRUE(reads(marked(begin + call + "\n" + stop + "\n" + call + end)));
+  EXPECT_FALSE(reads(marked(begin + call + stop + end)));
+  EXPECT_FALSE(reads(marked(begin + end)));
+  EXPECT_FALSE(reads(marked("Hello. " + begin + call + end)));
+  EXPECT_FALSE(reads(begin + call + end)) << "markers are tokens, not text";
+  EXPECT_FALSE(reads("Hello."));
+  EXPECT_FALSE(reads(marked(
+      begin + "<｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{}\n```<｜tool▁call▁end｜>" + end)));
+  EXPECT_TRUE(reads(marked("\n\n" + begin + call + end), true));
+  EXPECT_TRUE(reads(marked(begin + call + end), true));
+  EXPECT_FALSE(reads(marked("\n\n\n" + begin + call + end), true));
   grammar.is_parallel = false;
-  EXPECT_TRUE(accepts({grammar}, marked(begin + call + end)));
-  EXPECT_FALSE(accepts({grammar}, marked(begin + call + "\n" + stop + end)));
-  grammar.is_required = false;
-  EXPECT_TRUE(accepts({grammar}, marked("Hello. " + begin + call + end)));
-  EXPECT_TRUE(accepts({grammar}, "Hello."));
-  EXPECT_FALSE(accepts({grammar}, marked(begin + call + end + "more")));
+  EXPECT_TRUE(reads(marked(begin + call + end)));
+  EXPECT_FALSE(reads(marked(begin + call + "\n" + stop + end)));
+  const Constraint after_text{.text = AnyText{}, .calls = grammar};
+  EXPECT_TRUE(accepts(after_text, marked("Hello. " + begin + call + end)));
+  EXPECT_TRUE(accepts(after_text, "Hello."));
+  EXPECT_TRUE(accepts(after_text, ""));
+  EXPECT_FALSE(accepts(after_text, marked(begin + call + end + "more")));
+  const Constraint or_number{.text = JsonSchema{R"({"type":"integer"})"}, .calls = grammar};
+  EXPECT_TRUE(accepts(or_number, "12"));
+  EXPECT_TRUE(accepts(or_number, marked(begin + stop + end)));
+  EXPECT_FALSE(accepts(or_number, marked("12" + begin + stop + end)));
   grammar.form = ToolCallForm::kPlain;
   grammar.is_parallel = true;
   const std::string plain = "<｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{\"city\":\"Bonn\"}<｜tool▁call▁end｜>";
-  EXPECT_TRUE(accepts({grammar}, marked(begin + plain + plain + end)));
-  EXPECT_FALSE(accepts({grammar}, marked(begin + plain + "\n" + plain + end)));
-  EXPECT_EQ(refusal({ToolCallGrammar{.functions = {{"f", "{}"}, {"g", R"({"properties":{"a":{"not":{}}}})"}}}}),
-            "/functions/1/parameters/properties/a/not: is not supported");
-  EXPECT_EQ(refusal({ToolCallGrammar{.functions = {{"f", R"({"type":"string"})"}}}}), "no text can satisfy it")
-      << "arguments are objects";
+  EXPECT_TRUE(reads(marked(begin + plain + plain + end)));
+  EXPECT_FALSE(reads(marked(begin + plain + "\n" + plain + end)));
+  grammar.functions = {{"f", "{}"}, {"g", R"({"properties":{"a":{"not":{}}}})"}};
+  EXPECT_EQ(refusal({.calls = grammar}), "/functions/1/parameters/properties/a/not: is not supported");
+  grammar.functions = {{"f", R"({"type":"string"})"}};
+  EXPECT_EQ(refusal({.calls = grammar}), "no text can satisfy it") << "arguments are objects";
 }
 
 }  // namespace
