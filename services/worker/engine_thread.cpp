@@ -266,8 +266,9 @@ void EngineThread::run(const std::shared_ptr<Shared>& shared, const Loader& load
       shared->post([done](Shared& self) { self.handlers.on_progress(done); });
     };
     LoadedModel loaded = loader(progress);
-    shared->post([facts = facts_of(*loaded.engine), card = std::move(loaded.card)](Shared& self) mutable {
-      self.handlers.on_loaded(std::move(facts), std::move(card));
+    shared->post([facts = facts_of(*loaded.engine), card = std::move(loaded.card),
+                  vocabulary = std::move(loaded.vocabulary)](Shared& self) mutable {
+      self.handlers.on_loaded(std::move(facts), std::move(card), std::move(vocabulary));
     });
     Work(*shared, *loaded.engine).run();
   } catch (const LoadingGivenUp&) {

@@ -54,8 +54,10 @@ struct EngineReport {
 // Called on the executor. on_failed is the last call if it comes; nothing is called once stop() has been called, but
 // reports of what was computed before.
 struct EngineHandlers {
+  using Vocabulary = std::shared_ptr<const text::grammar::Vocabulary>;  // LoadedModel's
+
   std::function<void(double)> on_progress;  // 0 to 1, in steps of a hundredth
-  std::function<void(ModelFacts, v1::ModelCard)> on_loaded;
+  std::function<void(ModelFacts, v1::ModelCard, Vocabulary)> on_loaded;
   std::function<void(EngineReport)> on_report;
   std::function<void(std::string)> on_failed;  // loading or a step threw; the reason
   // With several ranks: loaded, and reached there by one group; then as GroupLeader's head_running() and head_left().

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mesh/log.h"
 #include "worker/model_card.h"
 
 namespace bellwether::worker {
@@ -45,10 +46,26 @@ std::unique_ptr<engine::Engine> make_engine(const WorkerSettings& settings, cons
 
 }  // namespace
 
+namespace {
+
+std::shared_ptr<const text::grammar::Vocabulary> make_vocabulary(const v1::ModelCard& card, int64_t vocab_size) {
+  if (card.tokenizer_json().empty()) return nullptr;
+  try {
+    const text::Tokenizer tokenizer = text::Tokenizer::from_json(card.tokenizer_json());
+    return std::make_shared<const text::grammar::Vocabulary>(tokenizer, vocab_size);
+  } catch (const text::TextError& error) {
+    mesh::log::warning("there will be no structured output", {{"tokenizer.json", error.what()}});
+    return nullptr;
+  }
+}
+
+}  // namespace
+
 LoadedModel load_model(const WorkerSettings& settings, const std::function<void(double)>& progress) {
   LoadedModel loaded;
   loaded.card = read_card_files(settings.model, settings.load_format != "synthetic");
   loaded.engine = make_engine(settings, loaded.card, progress);
+  loaded.vocabulary = make_vocabulary(loaded.card, loaded.engine->config().vocab_size);
   loaded.card.set_model(settings.served_model_name);
   loaded.card.set_chat_format(settings.chat_format);
   loaded.card.set_context_tokens_max(static_cast<uint32_t>(facts_of(*loaded.engine).context_tokens_max));

@@ -9,6 +9,7 @@
 #include "bellwether/v1/mesh.pb.h"
 #include "engine/engine.h"
 #include "engine/follower.h"
+#include "text/grammar/vocabulary.h"
 #include "worker/settings.h"
 
 namespace bellwether::worker {
@@ -30,6 +31,8 @@ struct ModelFacts {
 struct LoadedModel {
   std::unique_ptr<engine::Engine> engine;
   v1::ModelCard card;  // complete but for its digest
+  // For constraints; nullptr when the model has no tokenizer, or one that is not supported.
+  std::shared_ptr<const text::grammar::Vocabulary> vocabulary = {};
 };
 
 // Blocks for as long as the weights take. `progress` gets 0 to 1 and may throw to give up. Throws what the files give

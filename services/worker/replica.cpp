@@ -69,7 +69,10 @@ Replica::Replica(mesh::Service& service, const WorkerSettings& settings)
           service.io().get_executor(),
           [resolved = settings_](const auto& progress) { return load_model(resolved, progress); },
           {.on_progress = [this](double done) { on_progress(done); },
-           .on_loaded = [this](ModelFacts facts, v1::ModelCard card) { on_loaded(std::move(facts), std::move(card)); },
+           .on_loaded =
+               [this](ModelFacts facts, v1::ModelCard card, EngineHandlers::Vocabulary vocabulary) {
+                 on_loaded(std::move(facts), std::move(card), std::move(vocabulary));
+               },
            .on_report = [this](const EngineReport& report) { on_report(report); },
            .on_failed = [this](const std::string& reason) { on_failed(reason); },
            .on_reachable = [this](std::string address) { leader_->head_reachable(std::move(address)); },
@@ -135,9 +138,10 @@ void Replica::on_group_broken(const std::string& reason) {
   set_phase(v1::REPLICA_PHASE_FAILED);
 }
 
-void Replica::on_loaded(ModelFacts facts, v1::ModelCard card) {
+void Replica::on_loaded(ModelFacts facts, v1::ModelCard card, EngineHandlers::Vocabulary vocabulary) {
   if (stopped_ || condition_.phase != v1::REPLICA_PHASE_LOADING) return;
   facts_ = std::move(facts);
+  constraints_.emplace(std::move(vocabulary), facts_.eos_ids);
   card_ = serialize_card(std::move(card));
   step_costs_.emplace(facts_.sequences_max);
   metrics_.emplace(service_.registry(), identity_.model, facts_.context_tokens_max);
@@ -222,9 +226,17 @@ v1::GenerateReply Replica::take(const v1::GenerateRequest& request) {
     *reply.mutable_refused() = *std::move(refused);
     return reply;
   }
+  std::vector<engine::SequenceRequest> admitted;
+  try {
+    admitted = sequences(request);
+  } catch (const text::grammar::GrammarError& error) {
+    reply.mutable_refused()->set_code(v1::REFUSAL_CODE_INVALID);
+    reply.mutable_refused()->set_message(error.what());
+    return reply;
+  }
   if (older != nullptr) cancel(*older);
   const LiveRequest& live = requests_.add(request, sequence_last_ + 1, mesh::steady_now());
-  for (engine::SequenceRequest& sequence : sequences_of(request, sequence_last_ + 1, facts_)) {
+  for (engine::SequenceRequest& sequence : admitted) {
     sequence_last_ = sequence.id;
     engine_.admit(std::move(sequence));
   }
@@ -235,6 +247,17 @@ v1::GenerateReply Replica::take(const v1::GenerateRequest& request) {
                         {"prompt_tokens", live.prompt_tokens},
                         {"choices", live.choices.size()}});
   return placed();
+}
+
+// Throws GrammarError.
+std::vector<engine::SequenceRequest> Replica::sequences(const v1::GenerateRequest& request) {
+  std::vector<engine::SequenceRequest> sequences = sequences_of(request, sequence_last_ + 1, facts_);
+  if (!request.has_constraint()) return sequences;
+  const auto masks = constraints_->masks_of(request.constraint());
+  for (engine::SequenceRequest& sequence : sequences) {
+    sequence.constraint = constraints_->make(request.constraint(), masks, sequence.stop_ids);
+  }
+  return sequences;
 }
 
 v1::GenerateReply Replica::placed() const {

@@ -18,6 +18,7 @@
 #include "bellwether/v1/generate.pb.h"
 #include "bellwether/v1/mesh.pb.h"
 #include "mesh/service.h"
+#include "worker/constraints.h"
 #include "worker/engine_thread.h"
 #include "worker/group_leader.h"
 #include "worker/kv_journal.h"
@@ -47,7 +48,7 @@ class Replica final : public mesh::Component {
 
   // What the engine's thread reports.
   void on_progress(double done);
-  void on_loaded(ModelFacts facts, v1::ModelCard card);
+  void on_loaded(ModelFacts facts, v1::ModelCard card, EngineHandlers::Vocabulary vocabulary);
   void on_report(const EngineReport& report);
   void on_failed(const std::string& reason);
 
@@ -66,6 +67,7 @@ class Replica final : public mesh::Component {
 
   [[nodiscard]] v1::GenerateReply take(const v1::GenerateRequest& request);
   [[nodiscard]] v1::GenerateReply placed() const;
+  [[nodiscard]] std::vector<engine::SequenceRequest> sequences(const v1::GenerateRequest& request);
   void cancel(LiveRequest& request);
   void cancel(LiveChoice& choice);
 
@@ -101,7 +103,8 @@ class Replica final : public mesh::Component {
   Condition condition_;
   ModelFacts facts_;
   SerializedCard card_;
-  double own_progress_ = 0;  // of loading, 0 to 1
+  double own_progress_ = 0;                 // of loading, 0 to 1
+  std::optional<Constraints> constraints_;  // once the model is loaded
   RequestTable requests_;
   engine::SequenceId sequence_last_ = 0;
   engine::EngineLoad engine_load_;                 // as of the last report

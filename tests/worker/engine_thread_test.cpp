@@ -29,7 +29,8 @@ class Driver {
   explicit Driver(EngineThread::Loader loader)
       : thread_(io_.get_executor(), std::move(loader),
                 {.on_progress = [this](double done) { progress_ = done; },
-                 .on_loaded = [this](ModelFacts facts, v1::ModelCard) { facts_ = std::move(facts); },
+                 .on_loaded = [this](ModelFacts facts, v1::ModelCard,
+                                     EngineHandlers::Vocabulary) { facts_ = std::move(facts); },
                  .on_report = [this](const EngineReport& report) { keep(report); },
                  .on_failed = [this](const std::string& reason) { failure_ = reason; }}) {}
 

@@ -149,7 +149,7 @@ class GroupThreadsTest : public ::testing::Test {
   EngineThread head_{io_.get_executor(),
                      [](const auto& progress) { return load_model(settings(0), progress); },
                      {.on_progress = [](double) {},
-                      .on_loaded = [](ModelFacts, v1::ModelCard) {},
+                      .on_loaded = [](ModelFacts, v1::ModelCard, EngineHandlers::Vocabulary) {},
                       .on_report = [this](const EngineReport& report) { keep(report); },
                       .on_failed = [this](const std::string& reason) { failure_ = reason; },
                       .on_reachable = [this](std::string address) { head_address_ = std::move(address); },
