@@ -195,6 +195,7 @@ void Api::admit(Access& access, Job& job) {
 }
 
 asio::awaitable<void> Api::generate(HttpExchange& exchange, Access& access, Job job) {
+  if (job.constraint) co_await constraints_.check(*std::move(job.constraint), job.model);
   check_capacity(job.requests.size());
   for (size_t i = 0; i < job.requests.size(); ++i) {
     v1::GenerateRequest& request = job.requests[i];

@@ -13,6 +13,7 @@
 
 #include "api-gateway/access/access.h"
 #include "api-gateway/access/gatekeeper.h"
+#include "api-gateway/constraint_checker.h"
 #include "api-gateway/failure.h"
 #include "api-gateway/gateway_metrics.h"
 #include "api-gateway/generate_request.h"
@@ -106,6 +107,7 @@ class Api {
   const std::string gateway_id_;
   bool draining_ = false;
   std::mt19937_64 random_{std::random_device{}()};
+  ConstraintChecker constraints_;
 };
 
 }  // namespace bellwether::gateway

@@ -1,6 +1,7 @@
 // The body of POST /v1/chat/completions.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "api-gateway/generation_parameters.h"
@@ -14,6 +15,7 @@ struct ChatRequest {
   GenerationParameters parameters;
   text::Conversation conversation;  // with the tools of `tool_choice`, unless it is kNone
   ToolChoice tool_choice = {};
+  std::string tool_parameters_name = "function.parameters";  // as the client spells it, below each of the tools
   bool parallel_tool_calls = true;
   bool keeps_reasoning = true;  // in the reply
 };

@@ -35,11 +35,6 @@ constexpr Unsupported kUnsupported[] = {
     {"logprob_token_ids", Neutral::kEmpty},
     {"thinking_token_budget", Neutral::kNothing},
     {"repetition_detection", Neutral::kNothing},
-    {"structured_outputs", Neutral::kEmpty},
-    {"guided_json", Neutral::kNothing},
-    {"guided_regex", Neutral::kNothing},
-    {"guided_choice", Neutral::kNothing},
-    {"guided_grammar", Neutral::kNothing},
     {"suffix", Neutral::kEmpty},
     {"prompt_embeds", Neutral::kNothing},
     {"kv_transfer_params", Neutral::kEmpty},
@@ -92,11 +87,6 @@ void refuse_unsupported(const JsonFields& body) {
     const json::value* value = body.find(parameter.name);
     if (value != nullptr && !asks_for_nothing(*value, parameter.neutral)) {
       refuse_field(std::string(parameter.name), std::string(complaint(parameter.neutral)));
-    }
-  }
-  if (const auto format = body.object("response_format")) {
-    if (format->required_text("type") != "text") {
-      refuse_field("response_format", "other than {\"type\": \"text\"} is not supported");
     }
   }
 }
@@ -238,6 +228,7 @@ GenerationParameters parse_generation_parameters(const JsonFields& body, const R
   parse_sampling(body, parameters);
   parameters.choices = static_cast<uint32_t>(body.integer("n", 1, limits.choices_max).value_or(1));
   parameters.min_tokens = static_cast<uint32_t>(body.integer("min_tokens", 0, kMaxTokensMax).value_or(0));
+  parameters.text_constraint = parse_text_constraint(body);
   parameters.cache_salt = parse_cache_salt(body);
   parameters.stop = parse_stop_strings(body, "stop");
   parameters.stop_token_ids = parse_stop_token_ids(body);

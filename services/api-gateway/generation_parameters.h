@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "api-gateway/json_fields.h"
+#include "api-gateway/text_constraint.h"
 
 namespace bellwether::gateway {
 
@@ -48,6 +49,7 @@ struct GenerationParameters {
   std::vector<std::pair<uint32_t, double>> logit_bias = {};  // by token id
   uint32_t min_tokens = 0;
   uint32_t choices = 1;
+  std::optional<TextConstraint> text_constraint = {};
   std::optional<uint32_t> prompt_logprobs = {};  // alternatives for each token of the prompt
   std::string cache_salt = {};
   std::optional<int32_t> priority = {};

@@ -93,6 +93,8 @@ Job chat_job(const ChatRequest& chat, const JobContext& context, const std::stri
   std::vector<text::TokenId> ids = encode_conversation(chat, *context.model, context.limits, param, opens_reasoning);
   job.requests.push_back(
       make_generate_request(parameters, *context.model, ids, context.limits, context.random(), param));
+  job.constraint = chat_constraint_of(chat, *context.model, opens_reasoning);
+  if (job.constraint) *job.requests[0].mutable_constraint() = job.constraint->message;
   job.output = output_options(parameters, job.requests[0]);
   job.output.splits_reasoning = true;
   job.output.starts_in_reasoning = opens_reasoning;
@@ -115,11 +117,13 @@ Job completion_job(const CompletionRequest& completion, const JobContext& contex
           .limits_output = parameters.max_tokens.has_value()};
   job.reply = reply_options(completion.parameters);
   job.reply.echo = completion.echo;
+  job.constraint = text_constraint_of(parameters);
   for (size_t i = 0; i < completion.prompts.size(); ++i) {
     const std::string param = completion.prompts.size() == 1 ? "prompt" : fmt::format("prompt[{}]", i);
     std::vector<text::TokenId> ids = encode(completion.prompts[i], completion, context, param);
     job.requests.push_back(
         make_generate_request(parameters, *context.model, ids, context.limits, context.random(), param));
+    if (job.constraint) *job.requests.back().mutable_constraint() = job.constraint->message;
     job.reply.prompts.push_back(
         reply_prompt(completion.prompts[i], parameters.truncation.has_value(), std::move(ids), *context.model));
   }

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <random>
 #include <vector>
 
+#include "api-gateway/answer_constraint.h"
 #include "api-gateway/chat_request.h"
 #include "api-gateway/completion_request.h"
 #include "api-gateway/generate_request.h"
@@ -18,9 +20,10 @@ namespace bellwether::gateway {
 struct Job {
   std::shared_ptr<const ServedModel> model;
   bool stream = false;
-  bool has_priority = false;                       // the body gave one
-  bool limits_output = false;                      // the body gave max_tokens
-  std::vector<v1::GenerateRequest> requests = {};  // one for each prompt
+  bool has_priority = false;                        // the body gave one
+  bool limits_output = false;                       // the body gave max_tokens
+  std::vector<v1::GenerateRequest> requests = {};   // one for each prompt
+  std::optional<AnswerConstraint> constraint = {};  // that they have, to be checked
   OutputOptions output = {};
   ReplyOptions reply = {};  // for the endpoints that are OpenAI's chat and completions
   std::unique_ptr<ReplyFormat> format = {};

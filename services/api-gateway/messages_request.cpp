@@ -141,6 +141,7 @@ std::vector<json::value> parse_tools(const JsonFields& body) {
     json::object function{{"name", tool.required_text("name")}};
     if (const auto description = tool.text("description")) function["description"] = *description;
     function["parameters"] = *tool.find("input_schema");
+    if (tool.boolean("strict").value_or(false)) function["strict"] = true;
     tools.push_back({{"type", "function"}, {"function", std::move(function)}});
     check_new_name(tools, tool.path("name"));
   }
@@ -168,6 +169,7 @@ void parse_tool_use(const JsonFields& body, ChatRequest& request) {
   }
   check_tool_choice(use, "tool_choice");
   if (use.choice.kind != Kind::kNone) request.conversation.tools = std::move(use.tools);
+  request.tool_parameters_name = "input_schema";
   request.tool_choice = std::move(use.choice);
   request.parallel_tool_calls = use.parallel;
 }
@@ -184,8 +186,25 @@ void parse_thinking(const JsonFields& body, ChatRequest& request) {
   request.conversation.template_arguments["thinking"] = type != "disabled";
 }
 
+// `output_config.format`, or `output_format` as it was called first: {"type": "json_schema", "schema"}.
+void parse_output(const JsonFields& body, ChatRequest& request) {
+  const auto parse_format = [&](const JsonFields& fields, const char* name) {
+    const auto format = fields.object(name);
+    if (!format) return;
+    if (format->required_text("type") != "json_schema") refuse_field(format->path("type"), "must be \"json_schema\"");
+    set_text_constraint(request.parameters.text_constraint, parse_schema(*format));
+  };
+  parse_format(body, "output_format");
+  const auto config = body.object("output_config");
+  if (!config) return;
+  parse_format(*config, "format");
+  if (const auto effort = config->text("effort")) {
+    set_reasoning_effort(request.conversation, effort == "max" ? "xhigh" : *effort, config->path("effort"));
+  }
+}
+
 void refuse_unsupported(const JsonFields& body) {
-  for (const char* name : {"container", "mcp_servers", "context_management", "output_config", "output_format"}) {
+  for (const char* name : {"container", "mcp_servers", "context_management"}) {
     if (body.find(name) != nullptr) refuse_field(name, "is not supported");
   }
 }
@@ -214,6 +233,7 @@ ChatRequest parse_messages_request(std::string_view text, const RequestLimits& l
   parse_messages(body, limits, request.conversation);
   parse_tool_use(body, request);
   parse_thinking(body, request);
+  parse_output(body, request);
   parse_template_arguments(body, request.conversation);
   return request;
 }

@@ -82,13 +82,13 @@ void parse_logprobs(const JsonFields& body, GenerationParameters& parameters) {
   if (parameters.logprobs) parameters.top_logprobs = static_cast<uint32_t>(top);
 }
 
-void parse_text_format(const JsonFields& body) {
+void parse_format(const JsonFields& body, GenerationParameters& parameters) {
   const auto text = body.object("text");
   if (!text) return;
   const auto format = text->object("format");
-  if (format && format->required_text("type") != "text") {
-    refuse_field(format->path("type"), "other than \"text\" is not supported");
-  }
+  if (!format) return;
+  std::optional<TextConstraint> constraint = parse_text_format(*format, true);
+  if (constraint) set_text_constraint(parameters.text_constraint, *std::move(constraint));
 }
 
 void parse_truncation(const JsonFields& body, GenerationParameters& parameters) {
@@ -139,7 +139,7 @@ ResponsesRequest parse_responses_request(std::string_view text, const RequestLim
   }
   (void)body.object("metadata");
   parse_logprobs(body, parameters);
-  parse_text_format(body);
+  parse_format(body, parameters);
   parse_truncation(body, parameters);
   parse_instructions(body, chat.conversation);
   parse_responses_input(body, limits.messages_max, chat.conversation.messages);

@@ -8,6 +8,7 @@
 
 #include "api-gateway/json_fields.h"
 #include "mesh/error.h"
+#include "text/deepseek_markers.h"
 #include "text/tool_calls.h"
 
 namespace bellwether::gateway {
@@ -100,6 +101,8 @@ ServedModel make_served_model(const v1::ModelCard& card) {
   for (const std::string& marker : text::tool_call_markers()) {
     if (const auto id = model.tokenizer.id_of_added_token(marker)) model.tool_marker_ids.push_back(*id);
   }
+  model.reasoning_begin_id = model.tokenizer.id_of_added_token(text::deepseek::kThinkOpen);
+  model.reasoning_end_id = model.tokenizer.id_of_added_token(text::deepseek::kThinkClose);
   for (text::TokenId id = 0; id < model.tokenizer.id_limit(); ++id) {
     model.token_bytes_max = std::max(model.token_bytes_max, model.tokenizer.bytes(id).size());
   }

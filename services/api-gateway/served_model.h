@@ -27,10 +27,12 @@ struct ServedModel {
   std::shared_ptr<const text::ChatFormat> chat_format = {};  // nullptr: the model takes plain prompts only
   GenerationDefaults defaults = {};
   std::vector<uint32_t> eos_ids = {};
-  std::optional<text::TokenId> bos_id = {};         // set when plain prompts begin with it
-  std::vector<text::TokenId> tool_marker_ids = {};  // special tokens that the tool-call parser must see
-  uint32_t context_tokens_max = 0;                  // prompt + output
-  size_t token_bytes_max = 0;                       // of the longest token
+  std::optional<text::TokenId> bos_id = {};              // set when plain prompts begin with it
+  std::vector<text::TokenId> tool_marker_ids = {};       // special tokens that the tool-call parser must see
+  std::optional<text::TokenId> reasoning_begin_id = {};  // <think> and </think>, where they are tokens
+  std::optional<text::TokenId> reasoning_end_id = {};
+  uint32_t context_tokens_max = 0;  // prompt + output
+  size_t token_bytes_max = 0;       // of the longest token
 };
 
 // Throws Error{kInternal} naming the file of the card that cannot be used. Takes long for large tokenizers.

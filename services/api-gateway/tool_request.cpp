@@ -68,9 +68,7 @@ void check_function(const JsonFields& function) {
   }
   (void)function.text("description");
   (void)function.object("parameters");
-  if (function.boolean("strict").value_or(false)) {
-    refuse_field(function.path("strict"), "other than false is not supported");
-  }
+  (void)function.boolean("strict");
 }
 
 void check_new_name(const std::vector<json::value>& tools, const std::string& path) {
@@ -88,7 +86,6 @@ void check_tool_choice(const ToolUse& use, const std::string& path) {
       })) {
     refuse_field(path, "names a function that is not among the `tools`");
   }
-  if (use.choice.kind != Kind::kAuto) refuse_field(path, "other than \"none\" and \"auto\" is not supported");
 }
 
 ToolUse parse_tool_use(const JsonFields& body) {

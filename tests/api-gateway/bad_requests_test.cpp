@@ -180,8 +180,14 @@ INSTANTIATE_TEST_SUITE_P(
         chat(R"("stream":true,"stream_options":{"include_usage":"yes"})", "stream_options.include_usage"),
         chat(R"("presence_penalty":3)", "presence_penalty"), chat(R"("frequency_penalty":-3)", "frequency_penalty"),
         chat(R"("repetition_penalty":0)", "repetition_penalty"),
-        chat(R"("response_format":{"type":"poem"})", "response_format"), chat(R"("tools":{})", "tools"),
-        chat(R"("tools":[{"type":"code"}])", "tools[0].type"),
+        chat(R"("response_format":{"type":"poem"})", "response_format.type"),
+        chat(R"("response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"items":{"not":{}}}}})",
+             "response_format.json_schema.schema/items/not"),
+        chat(R"("structured_outputs":{"regex":"a("})", "structured_outputs.regex"),
+        chat(R"("structured_outputs":{"grammar":"root = \"a\""})", "structured_outputs.grammar"),
+        chat(R"("tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"not":{}}}}])",
+             "tools[0].function.parameters/not"),
+        chat(R"("tools":{})", "tools"), chat(R"("tools":[{"type":"code"}])", "tools[0].type"),
         chat(R"("tools":[{"type":"function","function":{"name":"a b"}}])", "tools[0].function.name"),
         chat(R"("tool_choice":"required")", "tool_choice"), chat(R"("best_of":2)", "best_of"),
         chat(R"("audio":{"voice":"x"})", "audio"), chat(R"("functions":[{}])", "functions"),
@@ -206,18 +212,21 @@ INSTANTIATE_TEST_SUITE_P(
                       BadRequest{"/detokenize", R"({"tokens":[999999]})", 400, "tokens"}));
 
 #define HELLO R"("input":"Hi",)"
-INSTANTIATE_TEST_SUITE_P(Responses, BadRequests,
-                         ::testing::Values(response(R"("stream":false)", "input"), response(R"("input":[])", "input"),
-                                           response(R"("input":[{"role":"poet","content":"Hi"}])", "input[0].role"),
-                                           response(R"("input":[{"type":"item_reference","id":"x"}])", "input[0].type"),
-                                           response(R"("input":")" + words(60) + "\"", "input"),
-                                           response(HELLO R"("previous_response_id":"resp_1")", "previous_response_id"),
-                                           response(HELLO R"("background":true)", "background"),
-                                           response(HELLO R"("max_output_tokens":0)", "max_output_tokens"),
-                                           response(HELLO R"("tools":[{"type":"web_search"}])", "tools[0].type"),
-                                           response(HELLO R"("tools":[{"type":"function"}])", "tools[0].name"),
-                                           response(HELLO R"("reasoning":{"effort":"heroic"})", "reasoning.effort"),
-                                           response(HELLO R"("text":{"format":{"type":"poem"}})", "text.format.type")));
+INSTANTIATE_TEST_SUITE_P(
+    Responses, BadRequests,
+    ::testing::Values(response(R"("stream":false)", "input"), response(R"("input":[])", "input"),
+                      response(R"("input":[{"role":"poet","content":"Hi"}])", "input[0].role"),
+                      response(R"("input":[{"type":"item_reference","id":"x"}])", "input[0].type"),
+                      response(R"("input":")" + words(60) + "\"", "input"),
+                      response(HELLO R"("previous_response_id":"resp_1")", "previous_response_id"),
+                      response(HELLO R"("background":true)", "background"),
+                      response(HELLO R"("max_output_tokens":0)", "max_output_tokens"),
+                      response(HELLO R"("tools":[{"type":"web_search"}])", "tools[0].type"),
+                      response(HELLO R"("tools":[{"type":"function"}])", "tools[0].name"),
+                      response(HELLO R"("reasoning":{"effort":"heroic"})", "reasoning.effort"),
+                      response(HELLO R"("text":{"format":{"type":"json_schema","name":"n","schema":{"not":{}}}})",
+                               "text.format.schema/not"),
+                      response(HELLO R"("text":{"format":{"type":"poem"}})", "text.format.type")));
 #undef HELLO
 
 #define HELLO R"("max_tokens":5,"messages":[{"role":"user","content":"Hi"}],)"
