@@ -95,12 +95,23 @@ std::string text_of(const json::object& object, std::string_view name) {
   return value != nullptr && value->is_string() ? json::value_to<std::string>(*value) : std::string();
 }
 
+void take_calls(const json::object& delta, StreamedReply& reply) {
+  const json::value* calls = delta.if_contains("tool_calls");
+  if (calls == nullptr) return;
+  for (const json::value& call : calls->as_array()) {
+    const json::object& function = call.at("function").as_object();
+    if (const std::string name = text_of(function, "name"); !name.empty()) reply.calls += "\n" + name + " ";
+    reply.calls += text_of(function, "arguments");
+  }
+}
+
 void take_choice(const json::object& choice, StreamedReply& reply) {
   std::string content = text_of(choice, "text");
   std::string reasoning;
   if (const json::value* delta = choice.if_contains("delta")) {
     content = text_of(delta->as_object(), "content");
     reasoning = text_of(delta->as_object(), "reasoning_content");
+    take_calls(delta->as_object(), reply);
   }
   if (!content.empty() || !reasoning.empty()) ++reply.text_events;
   reply.content += content;

@@ -30,6 +30,7 @@ struct StreamedReply {
   std::string content_type;
   std::string reasoning;
   std::string content;  // or the text of a /v1/completions stream
+  std::string calls;    // of tools: a line for each, its name and its arguments
   std::vector<std::string> finish_reasons;
   std::optional<boost::json::value> usage;
   std::string error;  // the body of another status than 200, or of an error event

@@ -1,8 +1,8 @@
 // Streams under a steady rain of faults: each must be the one that an undisturbed mesh gives, token for token.
 //
-// The environment chooses a run: BELLWETHER_SURVIVAL_SECONDS (20), BELLWETHER_SURVIVAL_SEED (printed; by default another
-// one each time), BELLWETHER_SURVIVAL_STREAMS at once (40), BELLWETHER_SURVIVAL_EVERY_MS between two faults (2000), and
-// BELLWETHER_SURVIVAL_FAULT ("kill head", say: this fault only). Ten minutes:
+// The environment chooses a run: BELLWETHER_SURVIVAL_SECONDS (20), BELLWETHER_SURVIVAL_SEED (printed; by default
+// another one each time), BELLWETHER_SURVIVAL_STREAMS at once (40), BELLWETHER_SURVIVAL_EVERY_MS between two faults
+// (2000), and BELLWETHER_SURVIVAL_FAULT ("kill head", say: this fault only). Ten minutes:
 //   BELLWETHER_SURVIVAL_SECONDS=600 build/release/bin/test_e2e_survival
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -34,6 +34,8 @@ namespace bellwether::e2e {
 namespace {
 
 namespace json = boost::json;
+using ::testing::Contains;
+using ::testing::ContainsRegex;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
@@ -51,7 +53,26 @@ struct Request {
   bool stream = true;
 };
 
-// Chats greedy and sampled, with and without tools, and completions of several choices with log-probabilities.
+// What an answer of a list of objects, or of calls with one, must be.
+constexpr char kSchema[] = R"({"type":"object","additionalProperties":false,"required":["sheep"],"properties":{"sheep":
+    {"type":"array","minItems":3,"maxItems":8,"items":{"type":"object","additionalProperties":false,
+     "required":["name","age"],"properties":{"name":{"type":"string","minLength":5,"maxLength":20},
+                                             "age":{"type":"integer","minimum":1,"maximum":20}}}}}})";
+
+void constrain(json::object& body, bool as_call) {
+  const json::value schema = json::parse(kSchema);
+  body.erase("ignore_eos");  // such an answer ends by itself
+  if (as_call) {
+    body["tools"] =
+        json::array{json::object{{"type", "function"}, {"function", {{"name", "count"}, {"parameters", schema}}}}};
+    body["tool_choice"] = "required";
+  } else {
+    body["response_format"] = {{"type", "json_schema"}, {"json_schema", {{"name", "flock"}, {"schema", schema}}}};
+  }
+}
+
+// Chats greedy and sampled, free, with a schema, and with calls of tools, and completions of several choices with
+// log-probabilities.
 std::vector<Request> make_requests() {
   std::vector<Request> requests;
   const std::vector<ReferenceCase>& cases = reference_cases();
@@ -72,6 +93,7 @@ std::vector<Request> make_requests() {
         json::parse(endless_request(cases[i % cases.size()], 100 + static_cast<int>(i) * 10)).as_object();
     body["temperature"] = i % 2 == 0 ? 0.0 : 0.9;
     body["seed"] = i;
+    if (i % 5 == 3) constrain(body, i % 2 == 0);
     requests.push_back({"/v1/chat/completions", json::serialize(body), true});
   }
   return requests;
@@ -95,7 +117,8 @@ Answer ask(const std::string& url, const Request& request) {
         return true;
       });
       if (reply.status == 200) {
-        answer.text = reply.reasoning + "|" + reply.content + "|" + (reply.done ? "done" : "cut off") + reply.error;
+        answer.text = reply.reasoning + "|" + reply.content + "|" + reply.calls + "|" +
+                      (reply.done ? "done" : "cut off") + reply.error;
         return answer;
       }
       if (reply.status != 503) throw std::runtime_error(std::to_string(reply.status) + " " + reply.error);
@@ -206,6 +229,8 @@ TEST(Survival, EveryStreamIsTheUndisturbedOne) {
   const std::vector<Request> requests = make_requests();
   std::vector<std::string> expected;
   for (const Request& request : requests) expected.push_back(ask(mesh.url(), request).text);
+  EXPECT_THAT(expected, Contains(ContainsRegex(R"(\|\{"sheep": ?\[)"))) << "an answer kept to its schema";
+  EXPECT_THAT(expected, Contains(ContainsRegex(R"(count \{"sheep": ?\[)"))) << "arguments kept to theirs";
 
   std::atomic<bool> over = false;
   std::mutex mutex;
