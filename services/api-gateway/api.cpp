@@ -76,6 +76,17 @@ void append(ReplyPart& whole, ReplyPart part) {
   if (part.end) whole.end = part.end;
 }
 
+// A comment, which clients skip; people who look at the stream see what it waits for.
+void append_keep_alive(std::string& out, const std::optional<QueuePlace>& queued) {
+  if (!queued) {
+    out += kSseKeepAlive;
+    return;
+  }
+  out += fmt::format(": queued, {} before this one", queued->position);
+  if (queued->wait.count() > 0) out += fmt::format(", about {} s", (queued->wait.count() + 999) / 1000);
+  out += "\n\n";
+}
+
 }  // namespace
 
 Api::Api(GenerationContext& context, ModelCardClient& cards, Gatekeeper& gatekeeper, GatewayMetrics& metrics,
@@ -209,7 +220,7 @@ asio::awaitable<void> Api::generate(HttpExchange& exchange, Access& access, Job 
   std::deque<Generation> generations;
   for (v1::GenerateRequest& request : job.requests) generations.emplace_back(context_, std::move(request), wakeup);
   metrics_.streams_in_flight().Set(static_cast<double>(context_.streams.size()));
-  co_await place(exchange, access, generations);
+  co_await place(exchange, access, generations, *wakeup, job.stream);
   ReplyStream reply(generations, wakeup, metrics_.model(access.model), job.model, job.output, access.arrived);
   if (job.stream) {
     co_await send_stream(exchange, access, reply, *job.format);
@@ -218,7 +229,8 @@ asio::awaitable<void> Api::generate(HttpExchange& exchange, Access& access, Job 
   }
 }
 
-asio::awaitable<void> Api::place(HttpExchange& exchange, Access& access, std::deque<Generation>& generations) {
+asio::awaitable<void> Api::place(HttpExchange& exchange, Access& access, std::deque<Generation>& generations,
+                                 Wakeup& wakeup, bool stream) {
   std::vector<std::weak_ptr<TokenInbox>> inboxes;
   for (const Generation& generation : generations) inboxes.push_back(generation.inbox());
   exchange.on_client_gone([inboxes = std::move(inboxes)] {
@@ -227,9 +239,20 @@ asio::awaitable<void> Api::place(HttpExchange& exchange, Access& access, std::de
     }
   });
   if (exchange.client_gone()) throw mesh::ClientGone{};
-  for (Generation& generation : generations) {
-    co_await generation.place();
-    access.placed = true;
+  for (Generation& generation : generations) generation.submit();
+  const mesh::TimePoint begin_at =
+      stream ? mesh::steady_now() + std::chrono::milliseconds(settings_.keep_alive_ms) : mesh::TimePoint::max();
+  for (;;) {
+    bool all_placed = true;
+    bool all_held = true;  // by a head or in a queue
+    for (const Generation& generation : generations) {
+      const bool placed = generation.placed();
+      access.placed = access.placed || placed;
+      all_placed = all_placed && placed;
+      all_held = all_held && (placed || generation.queue_place());
+    }
+    if (all_placed || (all_held && mesh::steady_now() >= begin_at)) co_return;
+    co_await wakeup.wait(mesh::steady_now() < begin_at ? begin_at : mesh::TimePoint::max());
   }
 }
 
@@ -267,9 +290,10 @@ asio::awaitable<void> Api::write_parts(HttpExchange& exchange, Access& access, R
     const std::optional<ReplyPart> part = co_await reply.next(mesh::steady_now() + keep_alive);
     access.completion_tokens = reply.usage().completion_tokens;
     if (part) {
+      access.placed = true;
       format.add(out, *part);
     } else {
-      out += kSseKeepAlive;
+      append_keep_alive(out, reply.queue_place());
     }
   }
   format.finish(out, reply.usage());

@@ -86,8 +86,10 @@ class Api {
   // Reserves what the job may use of its key's limits. Throws RequestFailed: 429.
   void admit(Access& access, Job& job);
   boost::asio::awaitable<void> generate(mesh::HttpExchange& exchange, Access& access, Job job);
-  // Every request of the job, or a failure.
-  boost::asio::awaitable<void> place(mesh::HttpExchange& exchange, Access& access, std::deque<Generation>& generations);
+  // Until all are placed, or throws why one is not. A stream that waits in a queue for longer than the keep-alive time
+  // begins before, so that its client sees a sign of life.
+  boost::asio::awaitable<void> place(mesh::HttpExchange& exchange, Access& access, std::deque<Generation>& generations,
+                                     Wakeup& wakeup, bool stream);
   boost::asio::awaitable<void> send_stream(mesh::HttpExchange& exchange, Access& access, ReplyStream& reply,
                                            ReplyFormat& format);
   boost::asio::awaitable<void> write_parts(mesh::HttpExchange& exchange, Access& access, ReplyStream& reply,

@@ -149,8 +149,11 @@ asio::awaitable<std::shared_ptr<const ServedModel>> Api::find_model(const std::s
                                                                     Access& access) {
   gatekeeper_.require_model(access.caller, name);
   const ModelDirectory& directory = context_.directory;
-  const std::optional<ModelStatus> status = directory.find(name);
+  std::optional<ModelStatus> status = directory.find(name);
   if (status || directory.knows(name)) access.model = name;
+  // Without a head the request goes to a scheduler all the same: it knows whether one is to come.
+  if (!status) status = directory.last_known(name);
+  if (status && status->heads_ready == 0 && !cards_.holds(status->card_digest)) status.reset();
   if (!status) throw RequestFailed(missing_model(name, access));
   std::shared_ptr<const ServedModel> model = co_await cards_.get(name, status->card_digest);
   limits.context_tokens_max = status->context_tokens_max == 0 ? model->context_tokens_max : status->context_tokens_max;

@@ -40,6 +40,7 @@ Gateway::Gateway(mesh::Service& service, GatewaySettings settings)
                directory_,
                metrics_,
                {.placement_time_max = milliseconds(settings_.placement_ms_max),
+                .queue_time_max = milliseconds(settings_.queue_ms_max),
                 .first_token_time_max = milliseconds(settings_.first_token_ms_max),
                 .token_gap_time_max = milliseconds(settings_.token_gap_ms_max),
                 .lost_tokens_time_max = milliseconds(settings_.lost_tokens_ms_max),

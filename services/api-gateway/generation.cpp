@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -43,18 +44,26 @@ Generation::~Generation() {
   inbox_->leave();
 }
 
-asio::awaitable<void> Generation::place() {
+void Generation::submit() {
   if (static_cast<int64_t>(request_.ByteSizeLong()) > context_.bus.payload_bytes_max()) {
     throw RequestFailed(
         {400, "prompt_too_long",
          fmt::format("the prompt's {} tokens are more than the mesh can carry", request_.prompt_ids_size())});
   }
-  co_await submit(context_, inbox_, request_, {.deadline = mesh::steady_now() + context_.limits.placement_time_max});
+  asio::co_spawn(context_.executor,
+                 gateway::submit(context_, inbox_, request_,
+                                 {.deadline = mesh::steady_now() + context_.limits.placement_time_max,
+                                  .queue_time_max = context_.limits.queue_time_max}),
+                 asio::detached);
+}
+
+bool Generation::placed() const {
   if (inbox_->client_gone()) throw mesh::ClientGone{};
   if (inbox_->failure()) {
     Failure failure = *inbox_->failure();
     throw RequestFailed(std::move(failure));
   }
+  return inbox_->head().has_value();
 }
 
 std::optional<TokenPiece> Generation::poll() {
@@ -170,8 +179,10 @@ void Generation::carry_on() {
   inbox_->begin_attempt(inbox_->attempt());  // on no head, until the submission says on which
   gap_seen_.reset();
   asio::co_spawn(context_.executor,
-                 submit(context_, inbox_, std::move(request),
-                        {.deadline = mesh::steady_now() + context_.limits.recovery_time_max, .waits_for_room = true}),
+                 gateway::submit(context_, inbox_, std::move(request),
+                                 {.deadline = mesh::steady_now() + context_.limits.recovery_time_max,
+                                  .queue_time_max = context_.limits.queue_time_max,
+                                  .waits_for_room = true}),
                  asio::detached);
 }
 
@@ -189,6 +200,10 @@ v1::GenerateRequest Generation::remainder() const {
   const auto prompt_tokens = static_cast<uint32_t>(request_.prompt_ids_size());
   if (inbox_->orders()[0].next_prompt_index() >= prompt_tokens) request.clear_prompt_logprobs();
   for (const std::string& replica_id : lost_replicas_) request.add_avoid_replicas(replica_id);
+  request.clear_deadline_unix_ms();  // it was for the beginning
+  // In a queue it stands before those that came after it.
+  const auto age = std::chrono::duration_cast<milliseconds>(mesh::steady_now() - begun_).count();
+  request.set_waited_ms(static_cast<uint32_t>(std::min<int64_t>(age, std::numeric_limits<int32_t>::max())));
   return request;
 }
 

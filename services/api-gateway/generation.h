@@ -24,13 +24,17 @@ class Generation {
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
 
-  // Asks a scheduler for a head. Throws RequestFailed, or ClientGone when the client left meanwhile.
-  boost::asio::awaitable<void> place();
+  // Asks schedulers for a head, in the background. Throws RequestFailed when the request is too long for the bus.
+  void submit();
+  // Whether a head has it; `wakeup` is notified. Throws RequestFailed when none will, and ClientGone.
+  [[nodiscard]] bool placed() const;
+  // While it waits in a scheduler's queue.
+  [[nodiscard]] const std::optional<QueuePlace>& queue_place() const { return inbox_->queued(); }
 
   // The next tokens of one of the choices in order, as many as have come, or nothing: then poll again once the wakeup
   // says so, at deadline() at the latest. A head that is lost makes a pause, no more: the request goes on elsewhere
-  // after the tokens that came. Throws RequestFailed when it cannot go on, and ClientGone. REQUIRES: placed,
-  // !finished().
+  // after the tokens that came. Throws RequestFailed when it cannot go on, and ClientGone. REQUIRES:
+  // submitted, !finished().
   [[nodiscard]] std::optional<TokenPiece> poll();
   [[nodiscard]] mesh::TimePoint deadline() const;  // when time alone changes something
   [[nodiscard]] bool finished() const { return unfinished_ == 0; }
@@ -58,6 +62,7 @@ class Generation {
 
   GenerationContext& context_;
   const v1::GenerateRequest request_;
+  const mesh::TimePoint begun_ = mesh::steady_now();
   std::shared_ptr<TokenInbox> inbox_;
   std::vector<bool> finished_;  // by choice
   size_t unfinished_;           // choices

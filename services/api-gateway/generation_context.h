@@ -15,6 +15,7 @@ namespace bellwether::gateway {
 
 struct GenerationLimits {
   std::chrono::milliseconds placement_time_max;
+  std::chrono::milliseconds queue_time_max;        // in the schedulers' queues
   std::chrono::milliseconds first_token_time_max;  // since the request was placed
   std::chrono::milliseconds token_gap_time_max;
   std::chrono::milliseconds lost_tokens_time_max;  // for the head to send them again

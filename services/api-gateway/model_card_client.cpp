@@ -46,6 +46,10 @@ struct ModelCardClient::Fetch {
 ModelCardClient::ModelCardClient(asio::any_io_executor executor, mesh::Bus& bus, CardLimits limits)
     : executor_(std::move(executor)), bus_(bus), limits_(limits) {}
 
+bool ModelCardClient::holds(const std::string& digest) const {
+  return std::any_of(kept_.begin(), kept_.end(), [&](const auto& kept) { return kept.first == digest; });
+}
+
 asio::awaitable<std::shared_ptr<const ServedModel>> ModelCardClient::get(std::string model, std::string digest) {
   const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const auto& kept) { return kept.first == digest; });
   if (found != kept_.end()) {

@@ -38,6 +38,9 @@ class ModelCardClient {
   // that cannot be used).
   boost::asio::awaitable<std::shared_ptr<const ServedModel>> get(std::string model, std::string digest);
 
+  // Whether get() needs no head.
+  [[nodiscard]] bool holds(const std::string& digest) const;
+
   [[nodiscard]] uint64_t fetches() const { return fetches_; }
 
  private:

@@ -45,6 +45,12 @@ std::vector<GoneHead> ModelDirectory::observe(const v1::ReplicaState& state) {
     if (known != heads_.end()) heads_.erase(known);
     return gone;
   }
+  if (state.phase() == v1::REPLICA_PHASE_READY && names_.contains(state.model())) {
+    ModelStatus& last = last_known_[state.model()];
+    last.name = state.model();
+    last.card_digest = state.card_digest();
+    last.context_tokens_max = state.capacity().context_tokens_max();
+  }
   heads_.insert_or_assign(state.replica_id(), Entry{state, clock_()});
   return gone;
 }
@@ -125,6 +131,11 @@ std::optional<ModelStatus> ModelDirectory::find(std::string_view model) const {
       std::find_if(models.begin(), models.end(), [&](const ModelStatus& status) { return status.name == model; });
   if (found == models.end()) return std::nullopt;
   return std::move(*found);
+}
+
+std::optional<ModelStatus> ModelDirectory::last_known(std::string_view model) const {
+  const auto found = last_known_.find(model);
+  return found == last_known_.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::vector<Head> ModelDirectory::heads_of(std::string_view model) const {

@@ -59,6 +59,8 @@ class ModelDirectory {
   bool expect(const Head& head);
 
   [[nodiscard]] std::optional<ModelStatus> find(std::string_view model) const;
+  // What the last ready head of the model said, however long ago; nothing when there was none.
+  [[nodiscard]] std::optional<ModelStatus> last_known(std::string_view model) const;
   [[nodiscard]] std::vector<ModelStatus> list() const;                     // by name
   [[nodiscard]] bool serves_any() const;                                   // list() is not empty
   [[nodiscard]] std::vector<Head> heads_of(std::string_view model) const;  // that may hold work, ready or not
@@ -77,6 +79,7 @@ class ModelDirectory {
   mesh::Clock clock_;
   std::map<std::string, Entry, std::less<>> heads_;  // by replica id
   std::set<std::string, std::less<>> names_;
+  std::map<std::string, ModelStatus, std::less<>> last_known_;  // of names_ that had a ready head
 };
 
 }  // namespace bellwether::gateway

@@ -65,6 +65,13 @@ std::optional<ReplyPart> ReplyStream::poll() {
   return std::nullopt;
 }
 
+std::optional<QueuePlace> ReplyStream::queue_place() const {
+  for (const Generation& generation : generations_) {
+    if (generation.queue_place()) return generation.queue_place();
+  }
+  return std::nullopt;
+}
+
 mesh::TimePoint ReplyStream::deadline() const {
   mesh::TimePoint deadline = mesh::TimePoint::max();
   for (const Generation& generation : generations_) {

@@ -17,8 +17,8 @@ namespace bellwether::gateway {
 
 class ReplyStream {
  public:
-  // One generation for each prompt, all with the same number of choices. REQUIRES: the generations are placed, notify
-  // `wakeup` and outlive this, as does `metrics`. `arrived`: when the client's request came.
+  // One generation for each prompt, all with the same number of choices. REQUIRES: the generations are submitted,
+  // notify `wakeup` and outlive this, as does `metrics`. `arrived`: when the client's request came.
   ReplyStream(std::deque<Generation>& generations, std::shared_ptr<Wakeup> wakeup, ModelMetrics& metrics,
               std::shared_ptr<const ServedModel> model, const OutputOptions& options, mesh::TimePoint arrived);
 
@@ -26,6 +26,8 @@ class ReplyStream {
   // ends early is cancelled. REQUIRES: !finished().
   boost::asio::awaitable<std::optional<ReplyPart>> next(mesh::TimePoint wake_at);
 
+  // Of the first prompt that waits in a scheduler's queue.
+  [[nodiscard]] std::optional<QueuePlace> queue_place() const;
   [[nodiscard]] bool finished() const { return unfinished_ == 0; }
   [[nodiscard]] size_t choices() const { return choices_.size(); }
   [[nodiscard]] const ReplyUsage& usage() const { return usage_; }

@@ -4,14 +4,17 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "api-gateway/generation_parameters.h"
+#include "mesh/clock.h"
 
 namespace bellwether::gateway {
 
 namespace {
 
 constexpr size_t kStrategyBytesMax = 64;
+constexpr uint32_t kQueueTimeoutMsMax = 3'600'000;
 
 bool is_hex_id(std::string_view text) {
   const bool is_hex =
@@ -26,13 +29,14 @@ void check_text(const std::string& name, std::string_view text, size_t bytes_max
   refuse_field(name, fmt::format("must be at most {} printable characters without spaces", bytes_max));
 }
 
-int32_t parse_priority(std::string_view text) {
-  int32_t priority = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), priority);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    refuse_field("x-priority", "must be a whole number of 32 bits");
+template <class Number>
+Number parse_number(const std::string& name, std::string_view text, Number min, Number max) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < min || number > max) {
+    refuse_field(name, fmt::format("must be a whole number from {} to {}", min, max));
   }
-  return priority;
+  return number;
 }
 
 }  // namespace
@@ -58,7 +62,12 @@ void apply_headers(const mesh::HttpRequest& http, bool has_priority, v1::Generat
     request.set_session_id(std::string(session));
   }
   if (const std::string_view priority = http.header("x-priority"); !priority.empty() && !has_priority) {
-    request.set_priority(parse_priority(priority));
+    using Range = std::numeric_limits<int32_t>;
+    request.set_priority(parse_number<int32_t>("x-priority", priority, Range::min(), Range::max()));
+  }
+  if (const std::string_view timeout = http.header("x-queue-timeout-ms"); !timeout.empty()) {
+    const auto ms = parse_number<uint32_t>("x-queue-timeout-ms", timeout, 1, kQueueTimeoutMsMax);
+    request.set_deadline_unix_ms(mesh::unix_ms_now() + ms);
   }
 }
 

@@ -42,6 +42,9 @@ void GatewaySettings::declare(mesh::Settings& settings) {
   add("streams-max", &streams_max, "Requests being generated at once; one more is answered 503", "", 1, 1 << 20);
   add("card-ms-max", &card_ms_max, "Longest wait for a model's card", "ms", 1, kDayMs);
   add("placement-ms-max", &placement_ms_max, "Longest wait for a scheduler to place a request", "ms", 1, kDayMs);
+  add("queue-ms-max", &queue_ms_max,
+      "Longest wait for a replica with room, while all are full or loading; schedulers have a limit of their own", "ms",
+      1, kDayMs);
   add("first-token-ms-max", &first_token_ms_max, "Longest wait for a request's first token", "ms", 1, kDayMs);
   add("token-gap-ms-max", &token_gap_ms_max, "Longest wait between two tokens", "ms", 1, kDayMs);
   add("lost-tokens-ms-max", &lost_tokens_ms_max,

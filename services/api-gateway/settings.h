@@ -27,6 +27,7 @@ struct GatewaySettings {
 
   int64_t card_ms_max = 10000;
   int64_t placement_ms_max = 5000;
+  int64_t queue_ms_max = 120000;
   int64_t first_token_ms_max = 300000;
   int64_t token_gap_ms_max = 60000;
   int64_t lost_tokens_ms_max = 1000;

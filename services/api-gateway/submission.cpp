@@ -26,6 +26,8 @@ namespace {
 
 // A scheduler that has said nothing for so long is gone: it tries three heads for half a second each.
 constexpr milliseconds kAnswerTimeMax{2000};
+// It answers a poll after half a second, if it is not just placing the request.
+constexpr milliseconds kPollTimeMax{2500};
 constexpr milliseconds kWaitMin{50};
 constexpr milliseconds kWaitMax{500};
 
@@ -42,10 +44,19 @@ Failure no_answer(const Error& error) {
 
 Failure refusal(const v1::Refused& refused) {
   const std::string message = refused.message().empty() ? "no replica can take this request now" : refused.message();
-  if (refused.code() == v1::REFUSAL_CODE_INVALID) return {400, "refused_invalid", message};
-  const milliseconds retry_after(refused.retry_after_ms());
-  return {503, refused.code() == v1::REFUSAL_CODE_OVERLOADED ? "overloaded" : "no_replica", message, "",
-          std::max(retry_after, kRetryAfterMin)};
+  const milliseconds retry_after = std::max(milliseconds(refused.retry_after_ms()), kRetryAfterMin);
+  switch (refused.code()) {
+    case v1::REFUSAL_CODE_INVALID:
+      return {400, "refused_invalid", message};
+    case v1::REFUSAL_CODE_TENANT_LIMIT:
+      return {429, "tenant_limit", message, "", retry_after};
+    case v1::REFUSAL_CODE_OVERLOADED:
+      return {503, "overloaded", message, "", retry_after};
+    case v1::REFUSAL_CODE_DRAINING:  // that scheduler is going, or has been started anew
+      return {503, "no_scheduler", message, "", retry_after};
+    default:
+      return {503, "no_replica", message, "", retry_after};
+  }
 }
 
 class Submission {
@@ -57,19 +68,25 @@ class Submission {
     milliseconds pause = kWaitMin;
     for (;;) {
       const std::optional<Failure> failure = co_await ask_once();
-      if (inbox_.client_gone() || !failure) co_return;
-      if (!may_retry(*failure) || mesh::steady_now() + pause >= limits_.deadline) {
+      if (nobody_waits() || !failure) co_return;
+      if (!may_retry(*failure) || mesh::steady_now() + pause >= deadline()) {
         inbox_.interrupt(*failure);
         co_return;
       }
       asio::steady_timer timer(context_.executor, pause);
       co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
       pause = std::min(2 * pause, kWaitMax);
-      if (inbox_.client_gone()) co_return;
+      if (nobody_waits()) co_return;
     }
   }
 
  private:
+  [[nodiscard]] bool nobody_waits() const { return inbox_.client_gone() || inbox_.failure(); }
+
+  [[nodiscard]] mesh::TimePoint deadline() const {
+    return queued_since_ ? std::max(limits_.deadline, *queued_since_ + limits_.queue_time_max) : limits_.deadline;
+  }
+
   [[nodiscard]] bool may_retry(const Failure& failure) const {
     if (failure.reason == "no_scheduler") return true;
     return limits_.waits_for_room && (failure.reason == "no_replica" || failure.reason == "overloaded");
@@ -79,19 +96,13 @@ class Submission {
   asio::awaitable<std::optional<Failure>> ask_once() {
     request_.set_attempt(inbox_.attempt() + 1);
     inbox_.begin_attempt(request_.attempt());
-    const auto left = std::chrono::duration_cast<milliseconds>(limits_.deadline - mesh::steady_now());
-    std::optional<Failure> failure;
+    request_.set_waited_ms(waited_before_ms_ + queued_ms());
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline() - mesh::steady_now());
     v1::GenerateReply reply;
-    try {
-      reply = co_await context_.bus.request<v1::GenerateReply>(mesh::subjects::request(request_.model()), request_,
-                                                               std::clamp(left, milliseconds(1), kAnswerTimeMax));
-    } catch (const Error& error) {
-      failure = no_answer(error);
-    }
-    if (failure) {
-      cancel_everywhere();  // a head may have taken the request although its answer did not come back
-      co_return failure;
-    }
+    std::optional<Failure> failure = co_await ask(mesh::subjects::request(request_.model()), request_, reply,
+                                                  std::clamp(left, milliseconds(1), kAnswerTimeMax));
+    while (!failure && reply.has_queued()) failure = co_await wait_in_queue(reply);
+    if (failure) co_return failure;
     if (reply.has_placed()) {
       accept(reply.placed());
       co_return std::nullopt;
@@ -99,6 +110,44 @@ class Submission {
     if (reply.has_refused()) co_return refusal(reply.refused());
     cancel_everywhere();
     co_return Failure{500, "internal", "the scheduler gave an answer that this gateway does not understand"};
+  }
+
+  // What is asked must outlive it. Failure when no answer came.
+  template <class Message>
+  asio::awaitable<std::optional<Failure>> ask(std::string subject, const Message& message, v1::GenerateReply& reply,
+                                              milliseconds time_max) {
+    std::optional<Failure> failure;
+    try {
+      reply = co_await context_.bus.request<v1::GenerateReply>(std::move(subject), message, time_max);
+    } catch (const Error& error) {
+      failure = no_answer(error);
+    }
+    if (failure) cancel_everywhere();  // a head may have taken the request although its answer did not come back
+    co_return failure;
+  }
+
+  // Until the scheduler that holds the request says something.
+  asio::awaitable<std::optional<Failure>> wait_in_queue(v1::GenerateReply& reply) {
+    if (!queued_since_) queued_since_ = mesh::steady_now();
+    inbox_.queue({reply.queued().position(), milliseconds(reply.queued().estimated_wait_ms())});
+    v1::QueuePoll poll;
+    poll.set_request_id(request_.request_id());
+    poll.set_attempt(request_.attempt());
+    const std::string subject = mesh::subjects::scheduler_poll(reply.queued().scheduler_id());
+    const bool overdue = mesh::steady_now() >= deadline();
+    if (overdue || nobody_waits()) {
+      poll.set_leave(true);
+      context_.bus.publish(subject, poll);
+      co_return Failure{503, "overloaded", fmt::format("no replica had room for this request in {} ms", queued_ms()),
+                        "", std::max(milliseconds(reply.queued().estimated_wait_ms()), kRetryAfterMin)};
+    }
+    co_return co_await ask(subject, poll, reply, kPollTimeMax);
+  }
+
+  // Since it first came into a queue.
+  [[nodiscard]] uint32_t queued_ms() const {
+    if (!queued_since_) return 0;
+    return static_cast<uint32_t>(std::chrono::duration_cast<milliseconds>(mesh::steady_now() - *queued_since_).count());
   }
 
   void accept(const v1::Placed& placed) {
@@ -124,6 +173,8 @@ class Submission {
   TokenInbox& inbox_;
   v1::GenerateRequest& request_;
   const SubmissionLimits limits_;
+  const uint32_t waited_before_ms_ = request_.waited_ms();
+  std::optional<mesh::TimePoint> queued_since_;
 };
 
 }  // namespace

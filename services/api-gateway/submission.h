@@ -1,7 +1,11 @@
-// Has a head take a request: asks schedulers until one has placed it.
+// Has a head take a request: asks schedulers until one has placed it, and waits with it in a scheduler's queue
+// (generate.proto tells how).
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -14,7 +18,9 @@ namespace bellwether::gateway {
 
 struct SubmissionLimits {
   mesh::TimePoint deadline;
-  // Goes on asking while there is no replica with room. Otherwise only while no scheduler answers.
+  // In schedulers' queues. While it waits there the deadline does not count.
+  std::chrono::milliseconds queue_time_max{0};
+  // Goes on asking while there is no replica with room and no queue. Otherwise only while no scheduler answers.
   bool waits_for_room = false;
 };
 

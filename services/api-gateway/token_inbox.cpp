@@ -50,10 +50,16 @@ void TokenInbox::push(const v1::TokenEvent& event) {
 
 void TokenInbox::place(const Head& head) {
   head_ = head;
+  queued_.reset();
   placed_at_ = mesh::steady_now();
   for (const Early& early : std::exchange(early_, {})) {
     if (early.head == head) push(early.event);
   }
+  wakeup_->notify();
+}
+
+void TokenInbox::queue(QueuePlace place) {
+  queued_ = place;
   wakeup_->notify();
 }
 

@@ -1,6 +1,7 @@
 // Where the tokens of one request arrive, and where its coroutine waits for them.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -32,6 +33,12 @@ class Wakeup {
   boost::asio::steady_timer timer_;  // cancelled to wake the one who waits
 };
 
+// Where a request stands in a scheduler's queue.
+struct QueuePlace {
+  uint32_t position = 0;              // requests before it
+  std::chrono::milliseconds wait{0};  // estimated; 0 = cannot be told
+};
+
 // Lives on one single-threaded executor.
 class TokenInbox {
  public:
@@ -47,6 +54,7 @@ class TokenInbox {
   // for an event of an older attempt, or of another head than the one placed on: that head works for nobody.
   bool deliver(const std::string& replica_id, uint64_t epoch, const v1::TokenEvent& event);
   void place(const Head& head);
+  void queue(QueuePlace place);     // it waits there until place()
   void lose(Failure why);           // the head cannot go on, another may; the first reason of an attempt counts
   void interrupt(Failure failure);  // nobody can; the first one counts
   void leave();                     // the client has gone, or nobody reads here any more
@@ -55,6 +63,7 @@ class TokenInbox {
   [[nodiscard]] mesh::TimePoint placed_at() const { return placed_at_; }  // of the last attempt that was
   [[nodiscard]] const std::optional<Failure>& lost() const { return lost_; }
   [[nodiscard]] const std::optional<Failure>& failure() const { return failure_; }
+  [[nodiscard]] const std::optional<QueuePlace>& queued() const { return queued_; }
   [[nodiscard]] bool client_gone() const { return client_gone_; }
   [[nodiscard]] std::vector<TokenOrder>& orders() { return orders_; }  // by choice
 
@@ -75,6 +84,7 @@ class TokenInbox {
   std::vector<Early> early_;
   std::optional<Failure> lost_;
   std::optional<Failure> failure_;
+  std::optional<QueuePlace> queued_;
   bool client_gone_ = false;
   std::shared_ptr<Wakeup> wakeup_;
 };

@@ -44,6 +44,7 @@ Autoscaler::Autoscaler(asio::io_context& io, mesh::Bus& bus, prometheus::Registr
       on_ready_(std::move(on_ready)),
       metrics_(registry),
       watch_(mesh::steady_now),
+      queues_(mesh::steady_now),
       next_(io),
       ended_(io, asio::steady_timer::time_point::max()) {
   if (!options_.model.empty()) models_[options_.model];
@@ -52,6 +53,8 @@ Autoscaler::Autoscaler(asio::io_context& io, mesh::Bus& bus, prometheus::Registr
                                                if (watch_.apply(state) && replicas_)
                                                  replicas_->heard(state.replica_id());
                                              });
+  queue_states_ = bus_.subscribe<v1::QueueState>(
+      subjects::kAllQueues, [this](const v1::QueueState& state, const mesh::BusMessage&) { queues_.apply(state); });
   asio::co_spawn(io_, run(), asio::detached);
 }
 
@@ -65,6 +68,7 @@ asio::awaitable<void> Autoscaler::stop() {
     co_await ended_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
   }
   states_.reset();
+  queue_states_.reset();
   if (replicas_) co_await replicas_->stop();
 }
 
@@ -149,6 +153,7 @@ void Autoscaler::decide_for(const std::string& name, Model& model) {
 // What has been started and not been heard yet is pending, too.
 Observation Autoscaler::observe(const std::string& name) {
   Observation seen = watch_.observe(name);
+  seen.queued = queues_.observe(name);
   if (!replicas_) return seen;
   for (const ReplicaSet::Member& member : replicas_->members()) {
     if (!member.heard) ++seen.pending;

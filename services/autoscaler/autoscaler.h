@@ -1,5 +1,5 @@
-// Decides how many replicas of each model there should be, from the heads' states alone, and has the decisions carried
-// out when it is given a ReplicaSet.
+// Decides how many replicas of each model there should be, from what the heads and the schedulers' queues tell, and has
+// the decisions carried out when it is given a ReplicaSet.
 //
 // A follower publishes no state, so it is never counted. While the bus cannot be reached nothing is decided: what was
 // not heard then is the autoscaler's own deafness.
@@ -16,6 +16,7 @@
 
 #include "autoscaler/autoscaler_metrics.h"
 #include "autoscaler/policy.h"
+#include "autoscaler/queue_watch.h"
 #include "autoscaler/replica_set.h"
 #include "autoscaler/replica_watch.h"
 #include "bellwether/v1/mesh.pb.h"
@@ -73,6 +74,7 @@ class Autoscaler : public mesh::Component {
   std::function<void()> on_ready_;
   AutoscalerMetrics metrics_;
   ReplicaWatch watch_;
+  QueueWatch queues_;
   std::map<std::string, Model> models_;
   bool ready_ = false;
   bool running_ = true;
@@ -82,6 +84,7 @@ class Autoscaler : public mesh::Component {
   boost::asio::steady_timer next_;   // decision
   boost::asio::steady_timer ended_;  // cancelled when run() has ended
   mesh::Subscription states_;
+  mesh::Subscription queue_states_;
 };
 
 }  // namespace bellwether::autoscaler

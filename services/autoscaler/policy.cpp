@@ -26,10 +26,14 @@ double load_of(const Observation& seen, Reasons& reasons) {
   double sum = 0;
   uint32_t raised = 0;
   for (const HeadUse& head : seen.heads) {
-    sum += head.waited_throughout ? std::max(head.kv_use, 1.0) : head.kv_use;
-    if (head.waited_throughout && head.kv_use < 1) ++raised;
+    const bool full = head.waited_throughout || seen.queued > 0;
+    sum += full ? std::max(head.kv_use, 1.0) : head.kv_use;
+    if (full && head.kv_use < 1) ++raised;
   }
-  if (raised > 0) reasons.push_back(fmt::format("requests keep waiting at {}: counted as full", replicas(raised)));
+  if (seen.queued > 0) {
+    reasons.push_back(fmt::format("{} requests queued: all replicas counted as full", seen.queued));
+  } else if (raised > 0)
+    reasons.push_back(fmt::format("requests keep waiting at {}: counted as full", replicas(raised)));
   return sum;
 }
 
@@ -67,6 +71,10 @@ uint32_t recommend(const Observation& seen, const Policy& policy, uint32_t curre
   if (seen.pending > 0) {
     reasons.push_back(fmt::format("{} pending, none ready: waiting", replicas(seen.pending)));
     return current;
+  }
+  if (seen.queued > 0) {
+    reasons.push_back(fmt::format("{} requests queued and no replica is there", seen.queued));
+    return std::max(policy.replicas_min, 1U);
   }
   reasons.push_back("no replica is there");
   return policy.replicas_min;

@@ -9,6 +9,7 @@
 //  1. Requests that wait count. KV use alone cannot pass 1 and may stay low while requests wait for a place in the
 //  batch,
 //     so a replica that had requests waiting in every report since the last decision counts as used to at least 1.
+//     While requests wait in the schedulers' queues all replicas do, and when there is none at all, one is wanted.
 //  2. Silence is not idleness. A ready replica that is not heard is left out of the mean, and while there is one the
 //     number is not lowered. When none is heard nothing is concluded.
 //  3. Replicas that are loading serve nothing and are not in the mean, but they are replicas: `wanted` is a total, so
@@ -54,6 +55,7 @@ struct Observation {
   std::vector<HeadUse> heads;
   uint32_t silent = 0;   // ready, but not heard lately
   uint32_t pending = 0;  // started, not ready
+  uint32_t queued = 0;   // requests that wait for a replica with room, since the last observation at least
 
   [[nodiscard]] uint32_t ready() const { return static_cast<uint32_t>(heads.size()) + silent; }
   [[nodiscard]] uint32_t total() const { return ready() + pending; }

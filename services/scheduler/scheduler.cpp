@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <random>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -18,6 +17,7 @@
 #include "mesh/ids.h"
 #include "mesh/log.h"
 #include "mesh/subjects.h"
+#include "scheduler/replies.h"
 
 namespace bellwether::scheduler {
 namespace {
@@ -32,51 +32,34 @@ constexpr std::chrono::milliseconds kListenFirst{300};
 constexpr std::chrono::milliseconds kFlushWait{1000};
 constexpr std::chrono::milliseconds kMaintainEvery{100};
 constexpr std::chrono::seconds kSchedulerForgottenAfter{60};
-constexpr int kAvoidedMax = 16;                       // replicas that a request says
+constexpr int kAvoidedMax = 16;  // replicas that a request says
+constexpr uint32_t kWaitedMsMax = 3600 * 1000;
 constexpr std::chrono::milliseconds kDumpWait{2000};  // for a piece of a dump
-constexpr const char* kModelStrategies = "model-strategies";
 
-v1::GenerateReply refused(v1::RefusalCode code, std::string message, uint32_t retry_after_ms) {
-  v1::GenerateReply reply;
-  reply.mutable_refused()->set_code(code);
-  reply.mutable_refused()->set_message(std::move(message));
-  reply.mutable_refused()->set_retry_after_ms(retry_after_ms);
-  return reply;
-}
-
-const char* outcome_name(const v1::GenerateReply& reply) {
-  if (reply.has_placed()) return "placed";
-  switch (reply.refused().code()) {
-    case v1::REFUSAL_CODE_NO_REPLICA:
-      return "no_replica";
-    case v1::REFUSAL_CODE_OVERLOADED:
-      return "overloaded";
-    default:
-      return "invalid";
+std::optional<v1::GenerateReply> refuse_invalid(const v1::GenerateRequest& request) {
+  if (request.request_id().empty() || request.request_id().size() > kNameBytesMax) {
+    return refused(v1::REFUSAL_CODE_INVALID, fmt::format("request_id must have 1 to {} bytes", kNameBytesMax), 0);
   }
+  return std::nullopt;
 }
 
-std::map<std::string, Strategy> parse_model_strategies(const std::vector<std::string>& settings) {
-  std::map<std::string, Strategy> strategies;
-  for (const std::string& each : settings) {
-    const size_t equals = each.rfind('=');
-    const auto strategy = equals == std::string::npos ? std::nullopt : find_strategy(each.substr(equals + 1));
-    if (!strategy || equals == 0) {
-      throw mesh::Error(mesh::ErrorCode::kInvalidArgument,
-                        fmt::format("--{}: '{}' is not MODEL=STRATEGY with one of {}", kModelStrategies, each,
-                                    fmt::join(strategy_names(), ", ")),
-                        kModelStrategies);
-    }
-    strategies[each.substr(0, equals)] = *strategy;
+v1::GenerateReply refuse_strategy(const std::string& name) {
+  return refused(v1::REFUSAL_CODE_INVALID,
+                 fmt::format("routing-strategy '{}' is unknown; there are {}", name.substr(0, kNameBytesMax),
+                             fmt::join(strategy_names(), ", ")),
+                 0);
+}
+
+// Until when the request may wait here: the setting's time, or the request's own deadline. What it has waited elsewhere
+// is its gateway's to count.
+mesh::TimePoint wait_deadline(const v1::GenerateRequest& request, std::chrono::milliseconds wait_max) {
+  std::chrono::milliseconds left = wait_max;
+  if (request.deadline_unix_ms() > 0) {
+    const uint64_t now = mesh::unix_ms_now();
+    const uint64_t own = request.deadline_unix_ms() - std::min(request.deadline_unix_ms(), now);
+    left = std::min(left, std::chrono::milliseconds(std::min<uint64_t>(own, kWaitedMsMax)));
   }
-  return strategies;
-}
-
-PlacerOptions placer_options(const std::string& scheduler_id, const SchedulerSettings& settings) {
-  return {.scheduler_id = scheduler_id,
-          .kv_index_blocks_max = static_cast<size_t>(settings.kv_index_blocks_max),
-          .slow_start = std::chrono::milliseconds(settings.slow_start_ms),
-          .random_seed = std::random_device()()};
+  return mesh::steady_now() + left;
 }
 
 // `tried` and those that lost earlier attempts.
@@ -95,37 +78,17 @@ bool has_untried(const std::vector<ReplicaView>& heads, const std::vector<std::s
 
 }  // namespace
 
-void declare(mesh::Settings& declared, SchedulerSettings& settings) {
-  declared.add("work-timeout-ms", &settings.work_timeout_ms,
-               {.sentence = "How long a head may take to accept or refuse a request before the next one is tried",
-                .unit = "ms",
-                .min = 1,
-                .max = 60000});
-  declared.add("strategy", &settings.strategy,
-               {.sentence = "How a head is chosen for requests that do not say it", .choices = strategy_names()});
-  declared.add(kModelStrategies, &settings.model_strategies,
-               {.sentence = "MODEL=STRATEGY, for models that have another one"});
-  declared.add("kv-index-blocks-max", &settings.kv_index_blocks_max,
-               {.sentence = "Blocks of the heads' caches that are kept in mind, each in 22 to 43 bytes",
-                .unit = "blocks",
-                .min = 1,
-                .max = 1 << 28});
-  declared.add("slow-start-ms", &settings.slow_start_ms,
-               {.sentence = "A replica that has just become ready gets its full share of requests after so long",
-                .unit = "ms",
-                .min = 0,
-                .max = 3600000});
-}
-
 Scheduler::Scheduler(asio::io_context& io, mesh::Bus& bus, prometheus::Registry& registry, SchedulerSettings settings,
                      std::function<void()> on_ready)
     : io_(io),
       bus_(bus),
       settings_(std::move(settings)),
-      model_strategies_(parse_model_strategies(settings_.model_strategies)),
+      model_strategies_(scheduler::model_strategies(settings_)),
       on_ready_(std::move(on_ready)),
       id_(mesh::random_id("scheduler")),
       placer_(placer_options(id_, settings_), mesh::steady_now),
+      queue_(queue_options(settings_),
+             [this](const std::string& tenant) { return placer_.tenants().work(tenant, mesh::steady_now()); }),
       metrics_(registry),
       listen_timer_(io),
       maintain_timer_(io),
@@ -136,11 +99,15 @@ Scheduler::Scheduler(asio::io_context& io, mesh::Bus& bus, prometheus::Registry&
       subjects::kDispatch, [this](const v1::Dispatch& event, const mesh::BusMessage&) { on_dispatch(event); });
   kv_events_ = bus_.subscribe<v1::KvEvents>(
       subjects::kAllKvEvents, [this](const v1::KvEvents& events, const mesh::BusMessage&) { on_kv_events(events); });
+  scale_decisions_ = bus_.subscribe<v1::ScaleDecision>(
+      subjects::kAllScaleDecisions,
+      [this](const v1::ScaleDecision& decision, const mesh::BusMessage&) { on_scale(decision); });
+  polls_ = bus_.subscribe<v1::QueuePoll>(
+      subjects::scheduler_poll(id_),
+      [this](const v1::QueuePoll& poll, const mesh::BusMessage& message) { on_poll(poll, message); });
   listen_timer_.expires_after(kListenFirst);
   listen_timer_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
-    if (error || alive.expired()) return;
-    ++tasks_;
-    asio::co_spawn(io_, listen_to_requests(), asio::detached);
+    if (!error && !alive.expired()) spawn(listen_to_requests());
   });
   maintain();
 }
@@ -151,12 +118,15 @@ asio::awaitable<void> Scheduler::stop() {
   stopping_ = true;
   requests_.reset();
   listen_timer_.cancel();
+  send_away_waiting();
   while (tasks_ > 0) {
     all_tasks_done_.expires_at(asio::steady_timer::time_point::max());
     boost::system::error_code cancelled;
     co_await all_tasks_done_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
   }
+  send_away_waiting();  // those in hand that found no head
   maintain_timer_.cancel();
+  scale_decisions_.reset();
   states_.reset();
   dispatches_.reset();
   kv_events_.reset();
@@ -183,7 +153,8 @@ void Scheduler::maintain() {
   for (const std::string& id : placer_.maintain()) log::warning("replica not heard in time", {{"replica_id", id}});
   std::erase_if(schedulers_, [&](const auto& entry) { return now - entry.second > kSchedulerForgottenAfter; });
   std::erase_if(traffic_, [&](const auto& entry) { return !replicas().knows_model(entry.first); });
-  metrics_.update(replicas(), kv());
+  maintain_queue();
+  metrics_.update(replicas(), kv(), queue_.size());
   fetch_dumps();
   maintain_timer_.expires_after(kMaintainEvery);
   maintain_timer_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
@@ -192,7 +163,9 @@ void Scheduler::maintain() {
 }
 
 void Scheduler::on_state(const v1::ReplicaState& state) {
-  switch (placer_.apply(state)) {
+  const StateEffect effect = placer_.apply(state);
+  if (effect == StateEffect::kJoined || effect == StateEffect::kUpdated) serve_queue(state.model());
+  switch (effect) {
     case StateEffect::kJoined:
       log::info("replica joined", {{"replica_id", state.replica_id()},
                                    {"epoch", state.epoch()},
@@ -224,6 +197,7 @@ void Scheduler::on_dispatch(const v1::Dispatch& event) {
   }
   if (!placer_.apply(event)) return;
   if (Traffic* measured = traffic(event.model())) measured->frees.record(mesh::steady_now());
+  serve_queue(event.model());
 }
 
 void Scheduler::on_kv_events(const v1::KvEvents& events) {
@@ -233,9 +207,7 @@ void Scheduler::on_kv_events(const v1::KvEvents& events) {
 void Scheduler::fetch_dumps() {
   if (stopping_) return;
   for (const std::string& id : kv().wants_dump()) {
-    if (!dumping_.insert(id).second) continue;
-    ++tasks_;
-    asio::co_spawn(io_, fetch_dump(id), asio::detached);
+    if (dumping_.insert(id).second) spawn(fetch_dump(id));
   }
 }
 
@@ -256,55 +228,80 @@ asio::awaitable<void> Scheduler::fetch_dump(std::string replica_id) {
 }
 
 void Scheduler::on_request(const v1::GenerateRequest& request, const mesh::BusMessage& message) {
-  ++tasks_;
-  asio::co_spawn(io_, answer(request, message), asio::detached);
+  spawn(answer(request, message));
 }
 
 asio::awaitable<void> Scheduler::answer(v1::GenerateRequest request, mesh::BusMessage message) {
-  const mesh::TimePoint arrived = mesh::steady_now();
   try {
-    const v1::GenerateReply reply = co_await place(request);
-    const auto took = mesh::steady_now() - arrived;
-    metrics_.count_request(request.model(), replicas().knows_model(request.model()), outcome_name(reply));
-    metrics_.observe_placement(took);
-    log::info(reply.has_placed() ? "placed" : "refused",
-              {{"request_id", request.request_id()},
-               {"attempt", request.attempt()},
-               {"model", request.model()},
-               {"replica_id", reply.placed().replica_id()},
-               {"reason", reply.refused().message()},
-               {"retry_after_ms", reply.refused().retry_after_ms()},
-               {"took_ms", std::chrono::duration<double, std::milli>(took).count()}});
-    bus_.respond(message, reply);
+    respond(message, co_await handle(std::move(request)));
   } catch (const std::exception& error) {
     // The gateway hears nothing and tries again or gives up, as if this scheduler had died.
-    log::error("request not answered", {{"request_id", request.request_id()}, {"error", error.what()}});
+    log::error("request not answered", {{"subject", message.subject}, {"error", error.what()}});
   }
   finish_task();
+}
+
+asio::awaitable<v1::GenerateReply> Scheduler::handle(v1::GenerateRequest request) {
+  const mesh::TimePoint arrived = mesh::steady_now();
+  const auto done = [&](const v1::GenerateReply& reply) { finish(request, reply, mesh::steady_now() - arrived); };
+  if (auto invalid = refuse_invalid(request)) {
+    done(*invalid);
+    co_return *std::move(invalid);
+  }
+  const std::optional<Strategy> strategy = strategy_of(request);
+  if (!strategy) {
+    const v1::GenerateReply reply = refuse_strategy(request.routing_strategy());
+    done(reply);
+    co_return reply;
+  }
+  Candidate candidate = candidate_of(request);
+  queue_.drop_older(candidate.key);
+  v1::GenerateReply reply;
+  if (!queue_.anyone_before(request.model(), request.priority())) {
+    reply = co_await place(request, candidate, *strategy);
+    if (stopping_ || !may_wait(request.model(), reply)) {
+      done(reply);
+      co_return reply;
+    }
+  }
+  WaitingRequest waiting{.candidate = std::move(candidate),
+                         .strategy = *strategy,
+                         .since = arrived - std::chrono::milliseconds(std::min(request.waited_ms(), kWaitedMsMax)),
+                         .deadline = wait_deadline(request, std::chrono::milliseconds(settings_.queue_wait_ms_max)),
+                         .polled_at = mesh::steady_now()};
+  waiting.request = std::move(request);
+  co_return enqueue(std::move(waiting));
+}
+
+void Scheduler::finish(const v1::GenerateRequest& request, const v1::GenerateReply& reply,
+                       std::chrono::duration<double> took) {
+  metrics_.count_request(request.model(), replicas().knows_model(request.model()), outcome_name(reply));
+  metrics_.observe_placement(took);
+  log::info(reply.has_placed() ? "placed" : "refused",
+            {{"request_id", request.request_id().substr(0, kNameBytesMax)},
+             {"attempt", request.attempt()},
+             {"model", request.model()},
+             {"replica_id", reply.placed().replica_id()},
+             {"reason", reply.refused().message()},
+             {"retry_after_ms", reply.refused().retry_after_ms()},
+             {"took_ms", std::chrono::duration<double, std::milli>(took).count()}});
+}
+
+void Scheduler::spawn(asio::awaitable<void> task) {
+  ++tasks_;
+  asio::co_spawn(io_, std::move(task), asio::detached);
 }
 
 void Scheduler::finish_task() {
   if (--tasks_ == 0) all_tasks_done_.cancel();
 }
 
-asio::awaitable<v1::GenerateReply> Scheduler::place(const v1::GenerateRequest& request) {
-  if (request.request_id().empty() || request.request_id().size() > kNameBytesMax) {
-    co_return refused(v1::REFUSAL_CODE_INVALID, fmt::format("request_id must have 1 to {} bytes", kNameBytesMax), 0);
-  }
-  const std::optional<Strategy> strategy = strategy_of(request);
-  if (!strategy) {
-    co_return refused(
-        v1::REFUSAL_CODE_INVALID,
-        fmt::format("routing-strategy '{}' is unknown; there are {}",
-                    request.routing_strategy().substr(0, kNameBytesMax), fmt::join(strategy_names(), ", ")),
-        0);
-  }
-  const Candidate candidate = candidate_of(request);
+asio::awaitable<v1::GenerateReply> Scheduler::place(const v1::GenerateRequest& request, const Candidate& candidate,
+                                                    Strategy strategy, std::optional<PlacedOn> first) {
   bool full = false;
   std::vector<std::string> tried;
   while (tried.size() < kHeadsTriedMax) {
-    std::optional<PlacedOn> head = reserve(candidate, *strategy, with(tried, request.avoid_replicas()));
-    if (!head && !request.avoid_replicas().empty()) head = reserve(candidate, *strategy, tried);
+    std::optional<PlacedOn> head = first ? std::exchange(first, {}) : reserve(request, candidate, strategy, tried);
     if (!head) {
       full = full || has_untried(replicas().view(request.model()), tried);
       break;
@@ -316,7 +313,7 @@ asio::awaitable<v1::GenerateReply> Scheduler::place(const v1::GenerateRequest& r
     if (reply && reply->refused().code() == v1::REFUSAL_CODE_INVALID) co_return *std::move(reply);
     full = full || (reply && reply->refused().code() == v1::REFUSAL_CODE_OVERLOADED);
   }
-  co_return refuse(request, full);
+  co_return refuse(request.model(), full);
 }
 
 std::optional<Strategy> Scheduler::strategy_of(const v1::GenerateRequest& request) const {
@@ -325,9 +322,10 @@ std::optional<Strategy> Scheduler::strategy_of(const v1::GenerateRequest& reques
   return of_model == model_strategies_.end() ? find_strategy(settings_.strategy) : of_model->second;
 }
 
-std::optional<PlacedOn> Scheduler::reserve(const Candidate& candidate, Strategy strategy,
-                                           const std::vector<std::string>& tried) {
-  std::optional<PlacedOn> head = placer_.place(candidate, strategy, tie_order(), tried);
+std::optional<PlacedOn> Scheduler::reserve(const v1::GenerateRequest& request, const Candidate& candidate,
+                                           Strategy strategy, const std::vector<std::string>& tried) {
+  std::optional<PlacedOn> head = placer_.place(candidate, strategy, tie_order(), with(tried, request.avoid_replicas()));
+  if (!head && !request.avoid_replicas().empty()) head = placer_.place(candidate, strategy, tie_order(), tried);
   if (head) publish(placer_.reservation(candidate, *head));
   return head;
 }
@@ -381,21 +379,37 @@ void Scheduler::cancel(const v1::GenerateRequest& request, const PlacedOn& head)
   }
 }
 
-v1::GenerateReply Scheduler::refuse(const v1::GenerateRequest& request, bool full) {
+v1::GenerateReply Scheduler::refuse(const std::string& model, bool full) {
   if (!full) {
-    return refused(v1::REFUSAL_CODE_NO_REPLICA, fmt::format("No replica of model '{}' is ready.", request.model()),
+    return refused(v1::REFUSAL_CODE_NO_REPLICA, fmt::format("No replica of model '{}' is ready.", model),
                    kNoReplicaRetryAfterMs);
   }
+  return refused(v1::REFUSAL_CODE_OVERLOADED, fmt::format("Every replica of model '{}' is full.", model),
+                 retry_after_ms(model));
+}
+
+uint32_t Scheduler::retry_after_ms(const std::string& model) {
   const mesh::TimePoint now = mesh::steady_now();
-  double frees_per_s = 0;
-  uint64_t refused_before = 0;
-  if (Traffic* measured = traffic(request.model())) {
-    frees_per_s = static_cast<double>(measured->frees.count(now, RecentCount::kSpan - 1)) / RecentCount::kSpan;
-    refused_before = measured->refusals.count(now, 1);
+  uint64_t before = queue_.size(model);
+  if (Traffic* measured = traffic(model)) {
+    before += measured->refusals.count(now, 1);
     measured->refusals.record(now);
   }
-  return refused(v1::REFUSAL_CODE_OVERLOADED, fmt::format("Every replica of model '{}' is full.", request.model()),
-                 overloaded_retry_after_ms(frees_per_s, refused_before));
+  return overloaded_retry_after_ms(frees_per_s(model), before);
+}
+
+double Scheduler::frees_per_s(const std::string& model) {
+  Traffic* measured = traffic(model);
+  if (measured == nullptr) return 0;
+  return static_cast<double>(measured->frees.count(mesh::steady_now(), RecentCount::kSpan - 1)) / RecentCount::kSpan;
+}
+
+void Scheduler::respond(const mesh::BusMessage& to, const v1::GenerateReply& reply) {
+  try {
+    bus_.respond(to, reply);
+  } catch (const mesh::Error& error) {
+    log::warning("answer not sent", {{"subject", to.subject}, {"error", error.what()}});
+  }
 }
 
 // An event that cannot be sent is made good by the heads' reports.

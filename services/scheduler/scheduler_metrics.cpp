@@ -39,6 +39,17 @@ SchedulerMetrics::SchedulerMetrics(prometheus::Registry& registry)
                              .Register(registry)
                              .Add({}, prometheus::Histogram::BucketBoundaries{0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01,
                                                                               0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5})),
+      wait_seconds_(prometheus::BuildHistogram()
+                        .Name("bellwether_scheduler_queue_wait_seconds")
+                        .Help("Time in the queue of requests that had to wait, those refused in the end among them")
+                        .Register(registry)
+                        .Add({}, prometheus::Histogram::BucketBoundaries{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+                                                                         60, 120, 300})),
+      queued_(prometheus::BuildGauge()
+                  .Name("bellwether_scheduler_queued_requests")
+                  .Help("Requests that wait in the queue")
+                  .Register(registry)
+                  .Add({})),
       reservations_(prometheus::BuildGauge()
                         .Name("bellwether_scheduler_reservations")
                         .Help("Requests reserved on heads and not yet freed")
@@ -65,6 +76,10 @@ void SchedulerMetrics::observe_placement(std::chrono::duration<double> took) {
   placement_seconds_.Observe(took.count());
 }
 
+void SchedulerMetrics::observe_wait(std::chrono::duration<double> took) {
+  wait_seconds_.Observe(took.count());
+}
+
 void SchedulerMetrics::count_offer(const std::string& answer) {
   offers_.Add({{"answer", answer}}).Increment();
 }
@@ -73,7 +88,7 @@ void SchedulerMetrics::count_ignored_state(const std::string& reason) {
   ignored_states_.Add({{"reason", reason}}).Increment();
 }
 
-void SchedulerMetrics::update(const ReplicaTable& replicas, const KvMirror& kv) {
+void SchedulerMetrics::update(const ReplicaTable& replicas, const KvMirror& kv, size_t queued) {
   std::map<std::pair<std::string, std::string>, int> counts;
   replicas.for_each([&](const v1::ReplicaState& state) { ++counts[{state.model(), phase_name(state.phase())}]; });
   for (const auto& [key, count] : counts) {
@@ -87,6 +102,7 @@ void SchedulerMetrics::update(const ReplicaTable& replicas, const KvMirror& kv) 
     replicas_.Remove(entry.second);
     return true;
   });
+  queued_.Set(static_cast<double>(queued));
   reservations_.Set(static_cast<double>(replicas.reservations()));
   kv_blocks_.Set(static_cast<double>(kv.index().blocks()));
   kv_bytes_.Set(static_cast<double>(kv.index().bytes()));

@@ -23,10 +23,11 @@ class SchedulerMetrics {
   // `model` is a label only when a head has named it; clients may ask for any name, and they share "unknown".
   void count_request(const std::string& model, bool model_known, const std::string& outcome);
   void observe_placement(std::chrono::duration<double> took);
+  void observe_wait(std::chrono::duration<double> took);  // in the queue
   // How a head answered the offer of a request: "placed", "refused", "silent", "unreachable".
   void count_offer(const std::string& answer);
   void count_ignored_state(const std::string& reason);
-  void update(const ReplicaTable& replicas, const KvMirror& kv);
+  void update(const ReplicaTable& replicas, const KvMirror& kv, size_t queued);
 
  private:
   prometheus::Family<prometheus::Counter>& requests_;
@@ -34,6 +35,8 @@ class SchedulerMetrics {
   prometheus::Family<prometheus::Counter>& ignored_states_;
   prometheus::Family<prometheus::Gauge>& replicas_;
   prometheus::Histogram& placement_seconds_;
+  prometheus::Histogram& wait_seconds_;
+  prometheus::Gauge& queued_;
   prometheus::Gauge& reservations_;
   prometheus::Gauge& kv_blocks_;
   prometheus::Gauge& kv_bytes_;

@@ -285,12 +285,15 @@ TEST(RequestHeaders, ArePassedOn) {
   apply_headers(with_headers({{"Traceparent", trace},
                               {"routing-strategy", "least-request"},
                               {"X-Session-Id", "s-1"},
-                              {"x-priority", "-7"}}),
+                              {"x-priority", "-7"},
+                              {"x-queue-timeout-ms", "60000"}}),
                 false, request);
   EXPECT_EQ(request.traceparent(), trace);
   EXPECT_EQ(request.routing_strategy(), "least-request");
   EXPECT_EQ(request.session_id(), "s-1");
   EXPECT_EQ(request.priority(), -7);
+  EXPECT_GT(request.deadline_unix_ms(), mesh::unix_ms_now() + 50'000);
+  EXPECT_LE(request.deadline_unix_ms(), mesh::unix_ms_now() + 60'000);
 }
 
 TEST(RequestHeaders, TheBodyCountsMore) {
@@ -306,6 +309,8 @@ TEST(RequestHeaders, WhatCannotBeUsedIsRefusedByName) {
   for (const auto& [name, value] :
        std::vector<std::pair<std::string, std::string>>{{"x-priority", "high"},
                                                         {"x-priority", "99999999999"},
+                                                        {"x-queue-timeout-ms", "0"},
+                                                        {"x-queue-timeout-ms", "5s"},
                                                         {"routing-strategy", "a b"},
                                                         {"x-session-id", std::string(257, 'x')},
                                                         {"session-id", "\xC3\xA9"}}) {

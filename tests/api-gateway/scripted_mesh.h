@@ -124,12 +124,7 @@ class ScriptedMesh {
           [this, replica_id](const v1::ResendRequest& request, const mesh::BusMessage&) {
             resends.push({replica_id, request});
           }));
-      answer_ = [replica_id, epoch](const v1::GenerateRequest&) {
-        v1::GenerateReply reply;
-        reply.mutable_placed()->set_replica_id(replica_id);
-        reply.mutable_placed()->set_epoch(epoch);
-        return reply;
-      };
+      answer_ = [placed = placed_on(replica_id, epoch)](const v1::GenerateRequest&) { return placed; };
       beat();
     });
   }
@@ -146,6 +141,34 @@ class ScriptedMesh {
   // A request with no answer set is left unanswered.
   void set_answer(Answer answer) {
     on_thread([&] { answer_ = std::move(answer); });
+  }
+
+  // From now on requests are queued by the scheduler `scheduler_id`, and polls of them answered like this; a poll with
+  // no answer set is left unanswered.
+  using PollAnswer = std::function<v1::GenerateReply(const v1::QueuePoll&)>;
+  void queue_requests(const std::string& scheduler_id, PollAnswer answer) {
+    on_thread([&] {
+      answer_ = [queued = queued_at(scheduler_id, 3)](const v1::GenerateRequest&) { return queued; };
+      subscriptions_.push_back(bus_.subscribe<v1::QueuePoll>(
+          mesh::subjects::scheduler_poll(scheduler_id),
+          [this, answer = std::move(answer)](const v1::QueuePoll& poll, const mesh::BusMessage& message) {
+            polls.push(poll);
+            if (answer && !poll.leave()) bus_.respond(message, answer(poll));
+          }));
+    });
+  }
+  static v1::GenerateReply queued_at(const std::string& scheduler_id, uint32_t position) {
+    v1::GenerateReply reply;
+    reply.mutable_queued()->set_scheduler_id(scheduler_id);
+    reply.mutable_queued()->set_position(position);
+    reply.mutable_queued()->set_estimated_wait_ms(1500);
+    return reply;
+  }
+  static v1::GenerateReply placed_on(const std::string& replica_id, uint64_t epoch = 1) {
+    v1::GenerateReply reply;
+    reply.mutable_placed()->set_replica_id(replica_id);
+    reply.mutable_placed()->set_epoch(epoch);
+    return reply;
   }
 
   // Sends what a head would: `ids` from `first_index` on.
@@ -200,6 +223,7 @@ class ScriptedMesh {
   Arrivals<v1::GenerateRequest> requests;
   Arrivals<std::pair<std::string, v1::CancelRequest>> cancels;  // by replica id
   Arrivals<std::pair<std::string, v1::ResendRequest>> resends;  // by replica id
+  Arrivals<v1::QueuePoll> polls;
   Arrivals<bool> card_requests;
 
  private:

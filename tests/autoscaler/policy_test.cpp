@@ -73,6 +73,25 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"nothing_there", ready({}), 1}),
     [](const auto& info) { return info.param.name; });
 
+TEST(Decide, QueuedRequestsFillEveryReplica) {
+  auto seen = ready({0.2, 0.2});
+  seen.queued = 1;
+  const Decision decision = decide(seen, immediate(), History());
+  EXPECT_EQ(decision.desired, 4);
+  EXPECT_THAT(decision.reasons, Contains(HasSubstr("1 requests queued")));
+}
+
+TEST(Decide, AQueueStartsTheFirstReplica) {
+  Policy policy = immediate();
+  policy.replicas_min = 0;
+  Observation seen = ready({});
+  EXPECT_EQ(decide(seen, policy, History()).desired, 0);
+  seen.queued = 3;
+  EXPECT_EQ(decide(seen, policy, History()).desired, 1);
+  seen.pending = 1;
+  EXPECT_EQ(decide(seen, policy, History()).desired, 1) << "it is on its way";
+}
+
 TEST(Decide, RequestsThatKeepWaitingCountAsAFullReplica) {
   auto seen = ready({0.2, 0.2});
   seen.heads[0].waited_throughout = true;

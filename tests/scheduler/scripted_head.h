@@ -66,16 +66,12 @@ class ScriptedHead {
   }
 
   void finish_all() {
-    for (const auto& [request_id, attempt] : std::exchange(held, {})) {
-      v1::Dispatch event;
-      event.set_kind(v1::Dispatch::FREE);
-      event.set_request_id(request_id);
-      event.set_attempt(attempt);
-      event.set_replica_id(id());
-      event.set_epoch(state_.epoch());
-      event.set_model(state_.model());
-      bus_.publish(mesh::subjects::kDispatch, event);
-    }
+    for (const auto& [request_id, attempt] : std::exchange(held, {})) free(request_id, attempt);
+    publish_state();
+  }
+  void finish(const std::string& request_id, uint32_t attempt = 1) {
+    held.erase({request_id, attempt});
+    free(request_id, attempt);
     publish_state();
   }
 
@@ -90,6 +86,17 @@ class ScriptedHead {
   std::vector<std::string> cancelled;
 
  private:
+  void free(const std::string& request_id, uint32_t attempt) {
+    v1::Dispatch event;
+    event.set_kind(v1::Dispatch::FREE);
+    event.set_request_id(request_id);
+    event.set_attempt(attempt);
+    event.set_replica_id(id());
+    event.set_epoch(state_.epoch());
+    event.set_model(state_.model());
+    bus_.publish(mesh::subjects::kDispatch, event);
+  }
+
   void beat() {
     publish_state();
     beat_timer_.expires_after(std::chrono::milliseconds(250));
