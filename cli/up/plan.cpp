@@ -116,11 +116,14 @@ PlannedProcess plan_nats_server(const std::string& program, int port, const std:
 
 std::vector<PlannedProcess> plan_services(const PlanOptions& options) {
   const Programs& programs = options.programs;
-  std::vector<PlannedProcess> planned = {
-      plan_service(options, Role::kScheduler, "scheduler", programs.scheduler, {}),
-      plan_service(options, Role::kAutoscaler, "autoscaler", programs.autoscaler, autoscaler_flags(options)),
-      plan_gateway(options),
-  };
+  std::vector<PlannedProcess> planned;
+  for (int scheduler = 1; scheduler <= options.schedulers; ++scheduler) {
+    std::string name = options.schedulers == 1 ? "scheduler" : fmt::format("scheduler-{}", scheduler);
+    planned.push_back(plan_service(options, Role::kScheduler, std::move(name), programs.scheduler, {}));
+  }
+  planned.push_back(
+      plan_service(options, Role::kAutoscaler, "autoscaler", programs.autoscaler, autoscaler_flags(options)));
+  planned.push_back(plan_gateway(options));
   const int own_workers = options.replicas_max > options.replicas ? 0 : options.replicas;
   for (int replica = 1; replica <= own_workers; ++replica) plan_replica(options, replica, planned);
   return planned;

@@ -28,6 +28,7 @@ struct PlanOptions {
   int replicas_max = 1;  // > replicas: the autoscaler starts and stops them, all of them
   int ranks = 1;         // of each replica, a process each
   int threads = 1;       // of each process
+  int schedulers = 1;
   // Where the head of each replica is reached by its followers; only with several ranks and without autoscaling.
   std::vector<uint16_t> head_ports = {};
   std::string http_address;      // of the gateway

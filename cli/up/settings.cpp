@@ -10,6 +10,7 @@ namespace {
 constexpr double kReplicasMax = 256;
 constexpr double kRanksMax = 64;
 constexpr double kThreadsMax = 1024;
+constexpr double kSchedulersMax = 16;
 
 }  // namespace
 
@@ -34,6 +35,9 @@ void UpSettings::declare(mesh::Settings& declared) {
                 .max = kRanksMax});
   declared.add("threads", &threads,
                {.sentence = "Threads of each rank; 0 shares the CPUs among them", .min = 0, .max = kThreadsMax});
+  declared.add(
+      "schedulers", &schedulers,
+      {.sentence = "Schedulers; with two, requests go on at once when one dies", .min = 1, .max = kSchedulersMax});
   declared.add("log-folder", &log_folder,
                {.sentence = "Where each process writes its log; by default a fresh folder under $XDG_STATE_HOME, "
                             "$TMPDIR or /tmp"});

@@ -18,6 +18,7 @@ struct UpSettings {
   int64_t replicas_max = 0;  // 0 = replicas
   int64_t ranks = 2;         // of each replica
   int64_t threads = 0;       // of each rank; 0 = the CPUs shared among them
+  int64_t schedulers = 1;
   std::string log_folder;    // empty = a fresh one
   int64_t nats_port = 0;     // 0 = a free one
   int64_t restarts_max = 8;  // of one process in a row

@@ -57,6 +57,7 @@ PlanOptions plan_options(const UpSettings& settings, const std::vector<std::stri
   if (options.ranks > 1 && options.replicas_max == options.replicas) {
     options.head_ports = mesh::free_loopback_ports(replicas);
   }
+  options.schedulers = static_cast<int>(settings.schedulers);
   options.http_address = settings.common.http_address;
   options.allow_remote = settings.common.allow_remote;
   options.allow_anonymous = settings.allow_anonymous;

@@ -108,6 +108,15 @@ TEST(UpPlan, ARankIsAProcessAndFollowersKnowTheirHead) {
               IsSupersetOf({"--ranks=2", "--rank=1", "--head=127.0.0.1:20002", "--grpc=127.0.0.1:0", "--threads=1"}));
 }
 
+TEST(UpPlan, SeveralSchedulersAreNumbered) {
+  PlanOptions options = make_options();
+  options.schedulers = 2;
+  const auto planned = plan_services(options);
+  EXPECT_THAT(names(planned), ElementsAre("scheduler-1", "scheduler-2", "autoscaler", "api-gateway", "worker-1"));
+  EXPECT_EQ(planned[1].role, Role::kScheduler);
+  EXPECT_EQ(planned[1].command.log_file, "/logs/scheduler-2.log");
+}
+
 TEST(UpPlan, NoReplicaIsAMeshWithoutWorkers) {
   PlanOptions options = make_options();
   options.replicas = 0;

@@ -52,6 +52,15 @@ TEST(Errors, AnUnknownModelIs404) {
   EXPECT_THAT(json::value_to<std::string>(error.at("message")), HasSubstr("no-such-model"));
 }
 
+TEST(Errors, AnUnknownRoutingStrategyIs400AndListsThoseThereAre) {
+  const std::string body = reference_cases()[0].request(false);
+  const json::object error = expect_error(http_post(chat_url(), body, {"routing-strategy: fastest"}), 400);
+  const auto message = json::value_to<std::string>(error.at("message"));
+  EXPECT_THAT(message, HasSubstr("'fastest' is unknown"));
+  EXPECT_THAT(message, HasSubstr("prefix-cache, least-request"));
+  EXPECT_EQ(http_post(chat_url(), body, {"routing-strategy: vtc-basic"}).status, 200) << "AIBrix's name for fair";
+}
+
 TEST(Errors, ABadFieldIs400AndNamed) {
   const std::pair<const char*, json::value> bad[] = {
       {"temperature", -1}, {"temperature", "hot"},      {"top_p", 1.5}, {"max_tokens", 0},

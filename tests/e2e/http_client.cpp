@@ -43,8 +43,9 @@ Easy make_easy(const std::string& url) {
   return easy;
 }
 
-Headers post(CURL* easy, const std::string& body) {
+Headers post(CURL* easy, const std::string& body, const std::vector<std::string>& more = {}) {
   Headers headers(curl_slist_append(nullptr, "Content-Type: application/json"));
+  for (const std::string& line : more) curl_slist_append(headers.get(), line.c_str());
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
   curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body.data());
@@ -170,9 +171,9 @@ Reply http_get(const std::string& url) {
   return perform(easy.get(), url);
 }
 
-Reply http_post(const std::string& url, const std::string& body) {
+Reply http_post(const std::string& url, const std::string& body, const std::vector<std::string>& more) {
   const Easy easy = make_easy(url);
-  const Headers headers = post(easy.get(), body);
+  const Headers headers = post(easy.get(), body, more);
   return perform(easy.get(), url);
 }
 

@@ -20,9 +20,10 @@ struct Reply {
   [[nodiscard]] boost::json::value json() const;
 };
 
-// Both throw std::runtime_error when there is no reply.
+// Both throw std::runtime_error when there is no reply. A header is a line, "Name: value".
 [[nodiscard]] Reply http_get(const std::string& url);
-[[nodiscard]] Reply http_post(const std::string& url, const std::string& body);
+[[nodiscard]] Reply http_post(const std::string& url, const std::string& body,
+                              const std::vector<std::string>& headers = {});
 
 // A streamed completion, put together again.
 struct StreamedReply {
