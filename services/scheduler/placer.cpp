@@ -58,7 +58,8 @@ bool Placer::apply(const v1::Dispatch& event) {
     mirror_.expect(event.replica_id(),
                    std::span(event.block_hashes().data(), static_cast<size_t>(event.block_hashes_size())));
   }
-  if (event.kind() == v1::Dispatch::FREE && event.completion_tokens() > 0) {
+  // A request that was reserved: a scheduler's canary is none, and teaches nothing.
+  if (ended && event.completion_tokens() > 0) {
     tenants_.written(event.tenant(), event.completion_tokens(), now);
     const auto found = output_mean_.find(event.model());
     if (found != output_mean_.end()) {

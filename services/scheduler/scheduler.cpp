@@ -90,6 +90,7 @@ Scheduler::Scheduler(asio::io_context& io, mesh::Bus& bus, prometheus::Registry&
       queue_(queue_options(settings_),
              [this](const std::string& tenant) { return placer_.tenants().work(tenant, mesh::steady_now()); }),
       metrics_(registry),
+      canary_(io, bus, id_),
       listen_timer_(io),
       maintain_timer_(io),
       all_tasks_done_(io) {
@@ -119,6 +120,7 @@ asio::awaitable<void> Scheduler::stop() {
   requests_.reset();
   listen_timer_.cancel();
   send_away_waiting();
+  canary_.stop();
   while (tasks_ > 0) {
     all_tasks_done_.expires_at(asio::steady_timer::time_point::max());
     boost::system::error_code cancelled;
@@ -150,11 +152,17 @@ asio::awaitable<void> Scheduler::listen_to_requests() {
 
 void Scheduler::maintain() {
   const mesh::TimePoint now = mesh::steady_now();
-  for (const std::string& id : placer_.maintain()) log::warning("replica not heard in time", {{"replica_id", id}});
+  for (const std::string& id : placer_.maintain()) {
+    log::warning("replica not heard in time", {{"replica_id", id}});
+    breakers_.erase(id);
+  }
   std::erase_if(schedulers_, [&](const auto& entry) { return now - entry.second > kSchedulerForgottenAfter; });
   std::erase_if(traffic_, [&](const auto& entry) { return !replicas().knows_model(entry.first); });
   maintain_queue();
-  metrics_.update(replicas(), kv(), queue_.size());
+  send_canaries();
+  const auto open =
+      std::count_if(breakers_.begin(), breakers_.end(), [](const auto& each) { return each.second.open(); });
+  metrics_.update(replicas(), kv(), queue_.size(), static_cast<size_t>(open));
   fetch_dumps();
   maintain_timer_.expires_after(kMaintainEvery);
   maintain_timer_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
@@ -164,6 +172,7 @@ void Scheduler::maintain() {
 
 void Scheduler::on_state(const v1::ReplicaState& state) {
   const StateEffect effect = placer_.apply(state);
+  if (effect == StateEffect::kJoined || effect == StateEffect::kUpdated || effect == StateEffect::kLeft) watch(state);
   if (effect == StateEffect::kJoined || effect == StateEffect::kUpdated) serve_queue(state.model());
   switch (effect) {
     case StateEffect::kJoined:
@@ -196,6 +205,7 @@ void Scheduler::on_dispatch(const v1::Dispatch& event) {
     schedulers_[event.scheduler_id()] = mesh::steady_now();
   }
   if (!placer_.apply(event)) return;
+  head_finished(event);
   if (Traffic* measured = traffic(event.model())) measured->frees.record(mesh::steady_now());
   serve_queue(event.model());
 }
@@ -350,6 +360,7 @@ asio::awaitable<std::optional<v1::GenerateReply>> Scheduler::offer(const v1::Gen
     const v1::GenerateReply reply =
         co_await bus_.request<v1::GenerateReply>(subjects::replica_work(head.replica_id), request, timeout);
     metrics_.count_offer(reply.has_placed() ? "placed" : "refused");
+    head_answered(head.replica_id, true);
     if (!reply.has_placed()) {
       log::info("head refused", {{"request_id", request.request_id()},
                                  {"replica_id", head.replica_id},
@@ -362,6 +373,7 @@ asio::awaitable<std::optional<v1::GenerateReply>> Scheduler::offer(const v1::Gen
     metrics_.count_offer(unreachable ? "unreachable" : "silent");
     log::warning("head did not answer",
                  {{"request_id", request.request_id()}, {"replica_id", head.replica_id}, {"error", error.what()}});
+    head_answered(head.replica_id, false);
     if (!unreachable) cancel(request, head);
     co_return std::nullopt;
   }

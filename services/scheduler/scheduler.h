@@ -5,7 +5,8 @@
 // the request. When the head refuses or stays silent the place is freed and the next best head is tried.
 //
 // When every head is full, or none is ready and one is to come, the request waits in the queue (request_queue.h); the
-// protocol between the gateway that waits and its scheduler stands in generate.proto.
+// protocol between the gateway that waits and its scheduler stands in generate.proto. Heads that fail or stall are cut
+// off for a while (circuit_breaker.h).
 #pragma once
 
 #include <chrono>
@@ -25,6 +26,8 @@
 #include "bellwether/v1/mesh.pb.h"
 #include "mesh/bus.h"
 #include "mesh/service.h"
+#include "scheduler/canary.h"
+#include "scheduler/circuit_breaker.h"
 #include "scheduler/placement.h"
 #include "scheduler/placer.h"
 #include "scheduler/request_queue.h"
@@ -107,6 +110,15 @@ class Scheduler : public mesh::Component {
   [[nodiscard]] v1::GenerateReply queued(const std::string& model, size_t position);
   [[nodiscard]] uint32_t retry_after_ms(const std::string& model);
 
+  // Circuits (scheduler_health.cpp).
+  void watch(const v1::ReplicaState& state);
+  void head_answered(const std::string& replica_id, bool answered);  // an offer
+  void head_finished(const v1::Dispatch& event);                     // a request
+  template <class Change>
+  void change_breaker(const std::string& replica_id, Change change);
+  void send_canaries();
+  boost::asio::awaitable<void> send_canary(std::string replica_id, std::string model, uint64_t epoch);
+
   // The caches of heads whose events have a gap, or that are new.
   void fetch_dumps();
   boost::asio::awaitable<void> fetch_dump(std::string replica_id);
@@ -125,6 +137,8 @@ class Scheduler : public mesh::Component {
   Placer placer_;
   RequestQueue queue_;
   SchedulerMetrics metrics_;
+  std::map<std::string, CircuitBreaker> breakers_;  // of heads that take work
+  Canary canary_;
   std::map<std::string, Traffic> traffic_;              // by model
   std::map<std::string, mesh::TimePoint> schedulers_;   // heard lately, by id, this one not included
   std::map<std::string, mesh::TimePoint> scaled_;       // when an autoscaler was last heard, by model

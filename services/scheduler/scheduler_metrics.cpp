@@ -27,6 +27,8 @@ prometheus::Family<prometheus::Counter>& counters(prometheus::Registry& registry
 SchedulerMetrics::SchedulerMetrics(prometheus::Registry& registry)
     : requests_(counters(registry, "bellwether_scheduler_requests_total", "Requests answered, by outcome")),
       offers_(counters(registry, "bellwether_scheduler_offers_total", "Requests offered to heads, by their answer")),
+      canaries_(counters(registry, "bellwether_scheduler_canaries_total",
+                         "Requests of one token sent to heads to see whether they work, by outcome")),
       ignored_states_(
           counters(registry, "bellwether_scheduler_states_ignored_total", "Heartbeats not used, by reason")),
       replicas_(prometheus::BuildGauge()
@@ -50,6 +52,11 @@ SchedulerMetrics::SchedulerMetrics(prometheus::Registry& registry)
                   .Help("Requests that wait in the queue")
                   .Register(registry)
                   .Add({})),
+      circuits_open_(prometheus::BuildGauge()
+                         .Name("bellwether_scheduler_circuits_open")
+                         .Help("Heads that get no requests because they have failed or stalled")
+                         .Register(registry)
+                         .Add({})),
       reservations_(prometheus::BuildGauge()
                         .Name("bellwether_scheduler_reservations")
                         .Help("Requests reserved on heads and not yet freed")
@@ -84,11 +91,15 @@ void SchedulerMetrics::count_offer(const std::string& answer) {
   offers_.Add({{"answer", answer}}).Increment();
 }
 
+void SchedulerMetrics::count_canary(bool token_came) {
+  canaries_.Add({{"outcome", token_came ? "token" : "nothing"}}).Increment();
+}
+
 void SchedulerMetrics::count_ignored_state(const std::string& reason) {
   ignored_states_.Add({{"reason", reason}}).Increment();
 }
 
-void SchedulerMetrics::update(const ReplicaTable& replicas, const KvMirror& kv, size_t queued) {
+void SchedulerMetrics::update(const ReplicaTable& replicas, const KvMirror& kv, size_t queued, size_t circuits_open) {
   std::map<std::pair<std::string, std::string>, int> counts;
   replicas.for_each([&](const v1::ReplicaState& state) { ++counts[{state.model(), phase_name(state.phase())}]; });
   for (const auto& [key, count] : counts) {
@@ -103,6 +114,7 @@ void SchedulerMetrics::update(const ReplicaTable& replicas, const KvMirror& kv, 
     return true;
   });
   queued_.Set(static_cast<double>(queued));
+  circuits_open_.Set(static_cast<double>(circuits_open));
   reservations_.Set(static_cast<double>(replicas.reservations()));
   kv_blocks_.Set(static_cast<double>(kv.index().blocks()));
   kv_bytes_.Set(static_cast<double>(kv.index().bytes()));

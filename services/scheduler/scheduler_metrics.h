@@ -26,17 +26,20 @@ class SchedulerMetrics {
   void observe_wait(std::chrono::duration<double> took);  // in the queue
   // How a head answered the offer of a request: "placed", "refused", "silent", "unreachable".
   void count_offer(const std::string& answer);
+  void count_canary(bool token_came);
   void count_ignored_state(const std::string& reason);
-  void update(const ReplicaTable& replicas, const KvMirror& kv, size_t queued);
+  void update(const ReplicaTable& replicas, const KvMirror& kv, size_t queued, size_t circuits_open);
 
  private:
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Counter>& offers_;
+  prometheus::Family<prometheus::Counter>& canaries_;
   prometheus::Family<prometheus::Counter>& ignored_states_;
   prometheus::Family<prometheus::Gauge>& replicas_;
   prometheus::Histogram& placement_seconds_;
   prometheus::Histogram& wait_seconds_;
   prometheus::Gauge& queued_;
+  prometheus::Gauge& circuits_open_;
   prometheus::Gauge& reservations_;
   prometheus::Gauge& kv_blocks_;
   prometheus::Gauge& kv_bytes_;

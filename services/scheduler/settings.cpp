@@ -35,6 +35,22 @@ void declare_placement(mesh::Settings& declared, SchedulerSettings& settings) {
                 .max = kHourMs});
 }
 
+void declare_health(mesh::Settings& declared, SchedulerSettings& settings) {
+  declared.add("head-stall-ms", &settings.head_stall_ms,
+               {.sentence = "A head that has work and computes no step for longer gets no more requests until it has "
+                            "answered a canary, a request of one token; 0 = no limit",
+                .unit = "ms",
+                .min = 0,
+                .max = kHourMs});
+  declared.add("canary-after-idle-ms", &settings.canary_after_idle_ms,
+               {.sentence = "A head that has had nothing to do for so long is tried with a canary; 0 = never",
+                .unit = "ms",
+                .min = 0,
+                .max = kHourMs});
+  declared.add("canary-timeout-ms", &settings.canary_timeout_ms,
+               {.sentence = "How long a canary's token may take", .unit = "ms", .min = 1, .max = kHourMs});
+}
+
 void declare_queue(mesh::Settings& declared, SchedulerSettings& settings) {
   declared.add("head-waiting-max", &settings.head_waiting_max,
                {.sentence = "Requests that a head is given beyond those that it can run at once, so that it never runs "
@@ -61,6 +77,7 @@ void declare_queue(mesh::Settings& declared, SchedulerSettings& settings) {
 
 void declare(mesh::Settings& declared, SchedulerSettings& settings) {
   declare_placement(declared, settings);
+  declare_health(declared, settings);
   declare_queue(declared, settings);
 }
 

@@ -19,6 +19,9 @@ struct SchedulerSettings {
   std::vector<std::string> model_strategies = {};  // MODEL=STRATEGY
   int64_t kv_index_blocks_max = 1 << 23;
   int64_t slow_start_ms = 10000;
+  int64_t head_stall_ms = 10000;
+  int64_t canary_after_idle_ms = 60000;
+  int64_t canary_timeout_ms = 5000;
   int64_t head_waiting_max = 8;
   int64_t queue_requests_max = 1024;
   int64_t queue_requests_max_of_tenant = 512;

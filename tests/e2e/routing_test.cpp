@@ -130,9 +130,18 @@ TEST(Routing, WithTwoSchedulersOneCanBeKilledUnderLoad) {
   EXPECT_EQ(mesh.stop(), 0) << mesh.up().output();
 }
 
-// A burst of requests with one long prefix: the prefix is computed by one replica and found there by the others.
+TEST(Routing, AnIdleReplicaIsTriedWithARequestOfOneToken) {
+  MeshProcess mesh({"--ranks", "1"}, {"BELLWETHER_SCHEDULER_CANARY_AFTER_IDLE_MS=100"});
+  const std::string metrics = mesh.worker_metrics_url();
+  EXPECT_TRUE(eventually([&] { return metric_value(metrics, "vllm:generation_tokens_total") >= 3; }, kPatience));
+  EXPECT_EQ(http_post(url_of(mesh), completion({5, 6, 7}, 4)).status, 200);
+}
+
+// A burst of requests with one long prefix: the prefix is computed by one replica and found there by the others. Each
+// scheduler may place its first before it hears of the other's.
 TEST(Routing, SiblingsOfOnePrefixLandTogether) {
   constexpr size_t kSiblings = 6;
+  constexpr size_t kSchedulers = 2;
   MeshProcess mesh({"--ranks", "1", "--replicas", "3", "--schedulers", "2"});
   json::array prefix;
   for (int i = 0; i < 640; ++i) prefix.emplace_back(5 + (i * 37) % 2000);
@@ -151,7 +160,7 @@ TEST(Routing, SiblingsOfOnePrefixLandTogether) {
     ASSERT_EQ(reply.status, 200) << reply.body;
     cached.push_back(reply.json().at("usage").at("prompt_tokens_details").at("cached_tokens").to_number<int64_t>());
   }
-  EXPECT_EQ(std::count(cached.begin(), cached.end(), 640), kSiblings - 1) << ::testing::PrintToString(cached);
+  EXPECT_GE(std::count(cached.begin(), cached.end(), 640), kSiblings - kSchedulers) << ::testing::PrintToString(cached);
 }
 
 }  // namespace

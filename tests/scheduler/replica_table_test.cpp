@@ -227,6 +227,43 @@ TEST_F(ReplicaTableTest, DropsSettledReservationsBeyondTheReportOldestFirst) {
 }
 
 // Many requests, each reserved and freed in events that come once or twice and overtake each other.
+TEST_F(ReplicaTableTest, AReplicaThatHasJustBecomeReadyStartsSlowly) {
+  table_.set_slow_start(milliseconds(10000));
+  const auto ready_since = [&](const std::string& id, uint64_t ms) {
+    v1::ReplicaState made = state(id, 1);
+    made.set_ready_unix_ms(mesh::unix_ms_now() - ms);
+    table_.apply(made);
+  };
+  ready_since("a", 0);
+  ready_since("b", 5000);
+  ready_since("c", 60000);
+  const auto heads = table_.view("nano");
+  EXPECT_DOUBLE_EQ(heads[0].ramp, 0.1);
+  EXPECT_NEAR(heads[1].ramp, 0.5, 0.05);
+  EXPECT_EQ(heads[2].ramp, 1);
+  now_ += milliseconds(900);
+  EXPECT_NEAR(table_.view("nano")[1].ramp, 0.59, 0.05);
+}
+
+TEST_F(ReplicaTableTest, AHeadsOwnQueueIsUsedAsFarAsSet) {
+  table_.set_head_waiting_max(2);
+  table_.apply(state("a", 1));
+  EXPECT_EQ(table_.view("nano")[0].requests_max, 10) << "8 run, 2 of 4 wait";
+}
+
+TEST_F(ReplicaTableTest, ACircuitStaysOpenThroughHeartbeatsUntilANewEpoch) {
+  table_.apply(state("a", 1));
+  table_.set_open("a", true);
+  table_.apply(state("a", 2));
+  const auto heads = table_.view("nano");
+  EXPECT_TRUE(heads[0].open);
+  EXPECT_TRUE(eligible_heads(heads).empty());
+  v1::ReplicaState renewed = state("a", 1);
+  renewed.set_epoch(8);
+  table_.apply(renewed);
+  EXPECT_FALSE(table_.view("nano")[0].open);
+}
+
 TEST_F(ReplicaTableTest, EndsAtZeroWhateverTheOrderOfEvents) {
   for (uint32_t seed = 0; seed < 300; ++seed) {
     std::mt19937 random(seed);

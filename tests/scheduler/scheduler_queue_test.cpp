@@ -272,6 +272,7 @@ TEST_F(SchedulerQueueTest, AClientThatLeavesLeavesTheQueue) {
   gateway_.publish(mesh::subjects::scheduler_poll(reply.queued().scheduler_id()), leave);
   run_until([&] { return scheduler().queue().size() == 0; });
   head("a").finish("running");
+  run_until([&] { return scheduler().replicas().view("nano").at(0).requests == 0; });
   EXPECT_TRUE(place("next").has_placed());
   EXPECT_THAT(head("a").offered, ElementsAre("running", "next"));
 }

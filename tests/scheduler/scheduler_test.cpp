@@ -176,6 +176,25 @@ TEST_F(SchedulerTest, AHeadThatLostTheRequestIsAvoidedUnlessThereIsNoOther) {
   EXPECT_EQ(place(request).placed().replica_id(), "a");
 }
 
+TEST_F(SchedulerTest, AGapInWhatAHeadTellsOfItsCacheIsHealedByADump) {
+  start(1, {"a", "b"});
+  run_until([&] { return head("a").dumps == 1 && head("b").dumps == 1; });
+  const auto prompt_of = [](const std::string& id, uint32_t token) {
+    v1::GenerateRequest request = make_request(id);
+    for (int i = 0; i < 640; ++i) request.add_prompt_ids(token);
+    return request;
+  };
+  const v1::GenerateRequest told = prompt_of("told", 5);
+  const v1::GenerateRequest lost = prompt_of("lost", 6);
+  head("b").store(candidate_of(lost).block_hashes, /*told=*/false);
+  head("b").store(candidate_of(told).block_hashes, /*told=*/true);
+  run_until([&] { return schedulers_[0]->scheduler.kv().index().blocks() == 20; });
+  EXPECT_EQ(head("b").dumps, 2);
+  EXPECT_EQ(head("a").dumps, 1);
+  EXPECT_EQ(place(lost).placed().replica_id(), "b");
+  EXPECT_EQ(place(told).placed().replica_id(), "b") << "although it has more to do";
+}
+
 TEST_F(SchedulerTest, ShowsItsMetrics) {
   start(1, {"a"});
   place("r1");

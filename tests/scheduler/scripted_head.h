@@ -44,6 +44,9 @@ class ScriptedHead {
     cancels_ = bus_.subscribe<v1::CancelRequest>(
         mesh::subjects::replica_cancel(state_.replica_id()),
         [this](const v1::CancelRequest& order, const mesh::BusMessage&) { cancelled.push_back(order.request_id()); });
+    dumps_ = bus_.subscribe<v1::KvDumpRequest>(
+        mesh::subjects::replica_kv_dump(state_.replica_id()),
+        [this](const v1::KvDumpRequest&, const mesh::BusMessage& message) { answer_dump(message); });
     beat();
   }
 
@@ -58,6 +61,19 @@ class ScriptedHead {
     bus_.publish(mesh::subjects::replica_state(id()), state_, mesh::Urgency::kBatched);
   }
 
+  // Its cache holds these blocks of one prompt from now on. The event of it is told, or lost.
+  void store(const std::vector<uint64_t>& block_hashes, bool told) {
+    v1::KvEvent& event = stored_.emplace_back();
+    event.mutable_stored()->mutable_block_hashes()->Add(block_hashes.begin(), block_hashes.end());
+    if (!told) return;
+    v1::KvEvents events;
+    events.set_replica_id(id());
+    events.set_epoch(state_.epoch());
+    events.set_first_number(stored_.size());
+    *events.add_events() = event;
+    bus_.publish(mesh::subjects::replica_kv_events(id()), events);
+  }
+
   // No heartbeat any more; work is still taken.
   void fall_silent() {
     mute_ = true;
@@ -69,9 +85,9 @@ class ScriptedHead {
     for (const auto& [request_id, attempt] : std::exchange(held, {})) free(request_id, attempt);
     publish_state();
   }
-  void finish(const std::string& request_id, uint32_t attempt = 1) {
+  void finish(const std::string& request_id, uint32_t attempt = 1, bool failed = false) {
     held.erase({request_id, attempt});
-    free(request_id, attempt);
+    free(request_id, attempt, failed);
     publish_state();
   }
 
@@ -84,9 +100,11 @@ class ScriptedHead {
   std::set<std::pair<std::string, uint32_t>> held;  // request_id, attempt
   std::vector<std::string> offered;                 // request_ids, in order
   std::vector<std::string> cancelled;
+  int dumps = 0;     // of its cache, that were asked for
+  int canaries = 0;  // that came
 
  private:
-  void free(const std::string& request_id, uint32_t attempt) {
+  void free(const std::string& request_id, uint32_t attempt, bool failed = false) {
     v1::Dispatch event;
     event.set_kind(v1::Dispatch::FREE);
     event.set_request_id(request_id);
@@ -94,6 +112,7 @@ class ScriptedHead {
     event.set_replica_id(id());
     event.set_epoch(state_.epoch());
     event.set_model(state_.model());
+    event.set_failed(failed);
     bus_.publish(mesh::subjects::kDispatch, event);
   }
 
@@ -116,7 +135,39 @@ class ScriptedHead {
     });
   }
 
+  void answer_dump(const mesh::BusMessage& message) {
+    ++dumps;
+    v1::KvDumpChunk chunk;
+    chunk.set_replica_id(id());
+    chunk.set_epoch(state_.epoch());
+    chunk.set_snapshot(1);
+    chunk.set_last_number(stored_.size());
+    chunk.set_events_total(stored_.size());
+    chunk.mutable_events()->Add(stored_.begin(), stored_.end());
+    bus_.respond(message, chunk);
+  }
+
+  // The one token that a scheduler wants to see.
+  void answer_canary(const v1::GenerateRequest& request, const mesh::BusMessage& message) {
+    ++canaries;
+    if (manner != Manner::kAccepts) return;
+    v1::GenerateReply reply;
+    reply.mutable_placed()->set_replica_id(id());
+    reply.mutable_placed()->set_epoch(state_.epoch());
+    bus_.respond(message, reply);
+    v1::TokenBatch batch;
+    batch.set_replica_id(id());
+    batch.set_epoch(state_.epoch());
+    v1::TokenEvent& event = *batch.add_events();
+    event.set_request_id(request.request_id());
+    event.set_attempt(request.attempt());
+    event.add_ids(7);
+    event.set_finish_reason(v1::FINISH_REASON_LENGTH);
+    bus_.publish(mesh::subjects::gateway_tokens(request.gateway_id()), batch);
+  }
+
   void on_work(const v1::GenerateRequest& request, const mesh::BusMessage& message) {
+    if (request.request_id().starts_with("canary")) return answer_canary(request, message);
     offered.push_back(request.request_id());
     v1::GenerateReply reply;
     switch (manner) {
@@ -150,6 +201,8 @@ class ScriptedHead {
   boost::asio::steady_timer load_timer_;
   mesh::Subscription work_;
   mesh::Subscription cancels_;
+  mesh::Subscription dumps_;
+  std::vector<v1::KvEvent> stored_;
 };
 
 }  // namespace bellwether::testing
