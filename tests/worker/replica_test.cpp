@@ -10,6 +10,7 @@
 #include "mesh/card_digest.h"
 #include "mesh/error.h"
 #include "mesh/ids.h"
+#include "text/tokenizer.h"
 #include "worker/model_card.h"
 #include "worker/requests.h"
 #include "worker/worker_mesh.h"
@@ -323,6 +324,56 @@ TEST(Replica, ANewerAttemptReplacesTheOlderAndGoesOnWhereItWasLeft) {
             std::vector<uint32_t>(reference.greedy_ids.begin() + 30, reference.greedy_ids.end()));
   EXPECT_EQ(mesh.events("r", 2).back().usage().completion_tokens(), reference.greedy_ids.size());
   EXPECT_EQ(mesh.place(long_request_for("r", 4000)).refused().code(), v1::REFUSAL_CODE_INVALID);
+}
+
+TEST(Replica, KeepsToAConstraintAlsoWhenItGoesOn) {
+  WorkerMesh mesh(demo_model());
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
+  v1::GenerateRequest request = request_for("r", reference_cases()[0].prompt_ids, 60);
+  request.mutable_constraint()->set_regex("([a-c]{3} ){5}[d-f]{1,3}-\\d{4}");
+  request.mutable_sampling()->set_temperature(2);
+  for (uint32_t i = 1; i < 3; ++i) {
+    v1::Choice& choice = *request.add_choices();
+    choice.set_index(i);
+    choice.set_seed(i);
+  }
+  ASSERT_TRUE(mesh.place(request).has_placed());
+  std::vector<std::vector<uint32_t>> ids(3);
+  ASSERT_TRUE(mesh.until_freed("r"));
+  for (const v1::TokenEvent& event : mesh.events("r")) {
+    ids[event.choice()].insert(ids[event.choice()].end(), event.ids().begin(), event.ids().end());
+  }
+  std::ifstream file(fs::path(BELLWETHER_DEMO_MODEL) / "tokenizer.json");
+  const std::string tokenizer_json{std::istreambuf_iterator<char>(file), {}};
+  const auto tokenizer = text::Tokenizer::from_json(tokenizer_json);
+  for (const std::vector<uint32_t>& each : ids) {
+    const std::string text = tokenizer.decode(std::vector<int32_t>(each.begin(), each.end()), true);
+    EXPECT_THAT(text, ::testing::MatchesRegex("([a-c]{3} ){5}[d-f]{1,3}-[0-9]{4}"));
+  }
+  EXPECT_NE(ids[0], ids[1]);
+
+  v1::GenerateRequest newer = request;
+  newer.set_attempt(2);
+  for (int i = 0; i < 3; ++i) newer.mutable_choices(i)->mutable_output_ids()->Add(ids[i].begin(), ids[i].begin() + 7);
+  ASSERT_TRUE(mesh.place(newer).has_placed());
+  ASSERT_TRUE(mesh.until_freed("r", 2));
+  for (const v1::TokenEvent& event : mesh.events("r", 2)) {
+    std::vector<uint32_t>& expected = ids[event.choice()];
+    for (int i = 0; i < event.ids_size(); ++i) EXPECT_EQ(event.ids(i), expected.at(event.first_index() + i));
+  }
+}
+
+TEST(Replica, RefusesAConstraintThatItCannotKeep) {
+  WorkerMesh mesh(demo_model());
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
+  v1::GenerateRequest request = long_request_for("r", 5);
+  request.mutable_constraint()->set_regex("(");
+  const v1::GenerateReply reply = mesh.place(request);
+  EXPECT_EQ(reply.refused().code(), v1::REFUSAL_CODE_INVALID);
+  EXPECT_THAT(reply.refused().message(), HasSubstr("character"));
+  request.mutable_constraint()->set_regex("a{3}");
+  EXPECT_TRUE(mesh.place(request).has_placed());
+  ASSERT_TRUE(mesh.until_finished("r"));
 }
 
 TEST(Replica, FinishesItsStreamsOnSigtermAndTakesNoMore) {
