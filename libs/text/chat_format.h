@@ -70,10 +70,4 @@ class ChatFormat {
 [[nodiscard]] std::shared_ptr<const ChatFormat> find_chat_format(std::string_view name);
 [[nodiscard]] std::vector<std::string> chat_format_names();
 
-// JSON as Python's json.dumps(value, ensure_ascii=False) writes it: ", " and ": " between, members in their order,
-// floats in the shortest form that reads back. Chat templates put tools into prompts this way, and models were trained
-// on it. What Boost.JSON has lost is lost: integers of more than 64 bits, and (in 1.81) the last bit of some floats
-// with many digits.
-[[nodiscard]] std::string to_python_json(const boost::json::value& value);
-
 }  // namespace bellwether::text

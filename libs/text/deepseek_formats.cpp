@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "text/deepseek_markers.h"
+#include "text/python_json.h"
 
 namespace bellwether::text {
 namespace {

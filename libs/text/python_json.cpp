@@ -1,3 +1,5 @@
+#include "text/python_json.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -8,7 +10,7 @@
 
 #include <boost/json/value.hpp>
 
-#include "text/chat_format.h"
+#include "text/utf8.h"
 
 namespace bellwether::text {
 namespace {
@@ -17,52 +19,8 @@ namespace json = boost::json;
 
 void write(const json::value& value, std::string& out);
 
-void write_string(std::string_view text, std::string& out) {
-  out.push_back('"');
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out.append("\\\"");
-        break;
-      case '\\':
-        out.append("\\\\");
-        break;
-      case '\n':
-        out.append("\\n");
-        break;
-      case '\r':
-        out.append("\\r");
-        break;
-      case '\t':
-        out.append("\\t");
-        break;
-      case '\f':
-        out.append("\\f");
-        break;
-      case '\b':
-        out.append("\\b");
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out.append(fmt::format("\\u{:04x}", c));
-        } else {
-          out.push_back(c);
-        }
-    }
-  }
-  out.push_back('"');
-}
-
 // Python's repr: the shortest digits that read back, with an exponent below 1e-4 and from 1e16.
-void write_double(double value, std::string& out) {
-  if (std::isnan(value)) {
-    out.append("NaN");
-    return;
-  }
-  if (std::isinf(value)) {
-    out.append(value < 0 ? "-Infinity" : "Infinity");
-    return;
-  }
+void append_finite_float(double value, std::string& out) {
   const double magnitude = std::fabs(value);
   const bool exponent = magnitude != 0 && (magnitude < 1e-4 || magnitude >= 1e16);
   std::array<char, 32> digits;
@@ -71,6 +29,50 @@ void write_double(double value, std::string& out) {
   const std::string_view text(digits.data(), end);
   out.append(text);
   if (!exponent && text.find('.') == std::string_view::npos) out.append(".0");
+}
+
+// The UTF-16 units of a character beyond ASCII.
+void append_escaped_character(std::string_view character, std::string& out) {
+  uint32_t code_point = static_cast<uint8_t>(character[0]) & (0x7Fu >> character.size());
+  for (const char c : character.substr(1)) code_point = code_point << 6 | (static_cast<uint8_t>(c) & 0x3Fu);
+  if (code_point < 0x10000) {
+    out.append(fmt::format("\\u{:04x}", code_point));
+  } else {
+    code_point -= 0x10000;
+    out.append(fmt::format("\\u{:04x}\\u{:04x}", 0xD800 | code_point >> 10, 0xDC00 | (code_point & 0x3FF)));
+  }
+}
+
+void append_json_character(char c, std::string& out) {
+  switch (c) {
+    case '"':
+      out.append("\\\"");
+      break;
+    case '\\':
+      out.append("\\\\");
+      break;
+    case '\n':
+      out.append("\\n");
+      break;
+    case '\r':
+      out.append("\\r");
+      break;
+    case '\t':
+      out.append("\\t");
+      break;
+    case '\f':
+      out.append("\\f");
+      break;
+    case '\b':
+      out.append("\\b");
+      break;
+    default:
+      if (static_cast<unsigned char>(c) < 0x20) {
+        out.append(fmt::format("\\u{:04x}", c));
+      } else {
+        out.push_back(c);
+      }
+  }
 }
 
 void write_array(const json::array& array, std::string& out) {
@@ -89,7 +91,7 @@ void write_object(const json::object& object, std::string& out) {
   std::string_view separator;
   for (const auto& member : object) {
     out.append(separator);
-    write_string(member.key(), out);
+    append_json_string(member.key(), false, out);
     out.append(": ");
     write(member.value(), out);
     separator = ", ";
@@ -112,10 +114,10 @@ void write(const json::value& value, std::string& out) {
       out.append(std::to_string(value.get_uint64()));
       break;
     case json::kind::double_:
-      write_double(value.get_double(), out);
+      append_json_float(value.get_double(), out);
       break;
     case json::kind::string:
-      write_string(value.get_string(), out);
+      append_json_string(value.get_string(), false, out);
       break;
     case json::kind::array:
       write_array(value.get_array(), out);
@@ -127,6 +129,41 @@ void write(const json::value& value, std::string& out) {
 }
 
 }  // namespace
+
+void append_json_string(std::string_view text, bool ascii, std::string& out) {
+  out.push_back('"');
+  while (!text.empty()) {
+    const char c = text.front();
+    const size_t length = ascii ? next_utf8(text).length : 1;
+    if (length > 1) {
+      append_escaped_character(text.substr(0, length), out);
+    } else {
+      append_json_character(c, out);
+    }
+    text.remove_prefix(length);
+  }
+  out.push_back('"');
+}
+
+void append_json_float(double value, std::string& out) {
+  if (std::isnan(value)) {
+    out.append("NaN");
+  } else if (std::isinf(value)) {
+    out.append(value < 0 ? "-Infinity" : "Infinity");
+  } else {
+    append_finite_float(value, out);
+  }
+}
+
+void append_python_float(double value, std::string& out) {
+  if (std::isnan(value)) {
+    out.append("nan");
+  } else if (std::isinf(value)) {
+    out.append(value < 0 ? "-inf" : "inf");
+  } else {
+    append_finite_float(value, out);
+  }
+}
 
 std::string to_python_json(const json::value& value) {
   std::string out;

@@ -10,7 +10,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 
-#include "text/chat_format.h"
+#include "text/python_json.h"
 
 namespace bellwether::text {
 namespace {
