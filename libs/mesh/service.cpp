@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdlib>
 #include <optional>
+#include <random>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -23,7 +24,9 @@
 #include "mesh/clock.h"
 #include "mesh/error.h"
 #include "mesh/grpc_server.h"
+#include "mesh/ids.h"
 #include "mesh/log.h"
+#include "mesh/trace_exporter.h"
 
 namespace bellwether::mesh {
 namespace asio = boost::asio;
@@ -32,6 +35,7 @@ namespace {
 constexpr std::chrono::milliseconds kReadinessInterval{200};  // how soon a lost bus shows in gRPC health
 constexpr std::chrono::milliseconds kBusStopTimeMax{2000};
 constexpr std::chrono::milliseconds kGrpcStopTimeMax{500};
+constexpr std::chrono::milliseconds kTracesStopTimeMax{1000};
 // Beyond the grace: for the component, HTTP and the bus to end. After it the process ends without them.
 constexpr std::chrono::milliseconds kShutdownTimeExtra{10000};
 constexpr int kStatusCutShort = 1;
@@ -90,7 +94,10 @@ class ServiceMetrics {
         received_(counter(registry, "bellwether_bus_received_total", "Messages received")),
         malformed_(counter(registry, "bellwether_bus_malformed_total", "Messages dropped: they did not parse")),
         overflowed_(counter(registry, "bellwether_bus_overflowed_total", "Messages dropped: a handler was too slow")),
-        reconnects_(counter(registry, "bellwether_bus_reconnects_total", "Connections made again")) {
+        reconnects_(counter(registry, "bellwether_bus_reconnects_total", "Connections made again")),
+        spans_exported_(counter(registry, "bellwether_trace_spans_exported_total", "Spans that the collector took")),
+        spans_dropped_(counter(registry, "bellwether_trace_spans_dropped_total",
+                               "Spans lost: the collector refused them, or did not keep up")) {
     prometheus::BuildGauge()
         .Name("bellwether_build_info")
         .Help("Constant 1, labelled with what runs")
@@ -114,6 +121,11 @@ class ServiceMetrics {
     raise(reconnects_, now.reconnects);
   }
 
+  void update(const SpanBuffer& spans, const TraceCounters& sent) {
+    raise(spans_exported_, sent.exported);
+    raise(spans_dropped_, spans.dropped() + sent.refused);
+  }
+
  private:
   static prometheus::Gauge& gauge(prometheus::Registry& registry, const char* name, const char* help) {
     return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
@@ -133,6 +145,8 @@ class ServiceMetrics {
   prometheus::Counter& malformed_;
   prometheus::Counter& overflowed_;
   prometheus::Counter& reconnects_;
+  prometheus::Counter& spans_exported_;
+  prometheus::Counter& spans_dropped_;
 };
 
 }  // namespace
@@ -163,6 +177,20 @@ void ServiceSettings::declare(Settings& settings) {
                 .min = 0,
                 .max = 3600'000,
                 .shared = true});
+  settings.add(
+      "otlp-endpoint", &otlp_endpoint,
+      {.sentence = "http://HOST:PORT of an OpenTelemetry collector that gets traces of requests (OTLP, JSON over "
+                   "HTTP); empty for none",
+       .shared = true});
+  settings.add(
+      "trace-ratio", &trace_ratio,
+      {.sentence = "Share of the requests without a traceparent that are traced; those with one say it themselves",
+       .min = 0,
+       .max = 1,
+       .shared = true});
+  settings.add(
+      "trace-spans-max", &trace_spans_max,
+      {.sentence = "Spans that wait for the collector; more are dropped", .min = 1, .max = 1 << 20, .shared = true});
 }
 
 class Service::Impl {
@@ -174,6 +202,7 @@ class Service::Impl {
     if (settings_.uses_bus) bus_ = connect_bus(io_, name_, settings_);
     http_address_ = http_.bind(settings_.http_address);
     if (!settings_.grpc_address.empty()) grpc_ = std::make_unique<GrpcServer>(settings_.grpc_address);
+    if (!settings_.otlp_endpoint.empty()) begin_tracing();
     metrics_.emplace(registry_, name_);
     http_.route("GET", "/metrics", [this](HttpExchange& exchange) { return send_metrics(exchange); });
     http_.route("GET", "/health", send_health);
@@ -248,11 +277,27 @@ class Service::Impl {
   std::unique_ptr<GrpcServer> grpc_;
   std::string http_address_;
   std::string grpc_address_;
+  Tracer tracer_;
 
  private:
+  void begin_tracing() {
+    CollectorUrl collector;
+    try {
+      collector = parse_collector_url(settings_.otlp_endpoint);
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("--otlp-endpoint: {}", error.what()), "--otlp-endpoint");
+    }
+    spans_ = std::make_shared<SpanBuffer>(static_cast<size_t>(settings_.trace_spans_max));
+    std::random_device random;
+    tracer_ = Tracer(spans_, settings_.trace_ratio, (uint64_t{random()} << 32) | random());
+    exporter_ =
+        std::make_unique<TraceExporter>(io_.get_executor(), spans_, std::move(collector), name_, random_id(name_));
+  }
+
   asio::awaitable<void> send_metrics(HttpExchange& exchange) {
     metrics_->update(serving(), http_.connections());
     if (bus_) metrics_->update(*bus_);
+    if (exporter_) metrics_->update(*spans_, exporter_->counters());
     HttpResponse response{.body = render_metrics(registry_), .content_type = kMetricsContentType};
     co_await exchange.send(std::move(response));
   }
@@ -294,6 +339,7 @@ class Service::Impl {
     }
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_now());
     co_await http_.stop(std::max(left, std::chrono::milliseconds(0)));
+    if (exporter_) co_await exporter_->stop(kTracesStopTimeMax);
     if (bus_) co_await bus_->stop(kBusStopTimeMax);
     if (grpc_) grpc_->stop(kGrpcStopTimeMax);
     // A handler that is still there refers to the component, which is about to be destroyed.
@@ -314,6 +360,8 @@ class Service::Impl {
   }
 
   std::optional<ServiceMetrics> metrics_;
+  std::shared_ptr<SpanBuffer> spans_;  // these two with a collector
+  std::unique_ptr<TraceExporter> exporter_;
   bool ready_ = false;
   std::string why_not_ready_ = "starting";
   bool shown_serving_ = false;
@@ -342,6 +390,9 @@ HttpServer& Service::http() {
 }
 prometheus::Registry& Service::registry() {
   return impl_->registry_;
+}
+Tracer& Service::tracer() {
+  return impl_->tracer_;
 }
 const std::string& Service::http_address() const {
   return impl_->http_address_;

@@ -24,6 +24,7 @@
 #include "mesh/http_server.h"
 #include "mesh/metrics.h"
 #include "mesh/settings.h"
+#include "mesh/trace.h"
 
 namespace grpc {
 class Service;
@@ -40,6 +41,9 @@ struct ServiceSettings {
   std::string grpc_address = "127.0.0.1:0";  // grpc.health.v1.Health and the component's; empty = off
   bool allow_remote = false;                 // take connections from other machines at these two addresses
   int64_t shutdown_grace_ms = 30000;         // for work in progress after SIGTERM
+  std::string otlp_endpoint;                 // http://HOST:PORT of a collector of traces; empty = no traces
+  double trace_ratio = 1;                    // of the requests that come without a trace
+  int64_t trace_spans_max = 8192;            // finished and not yet sent
   bool uses_bus = true;                      // no setting: a service that is not on the bus needs none to run
   HttpLimits http_limits;                    // the gateway declares settings for these itself
 
@@ -59,6 +63,7 @@ class Service {
   [[nodiscard]] Bus& bus();                        // REQUIRES: settings.uses_bus
   [[nodiscard]] HttpServer& http();                // routes may be added until the component's constructor returns
   [[nodiscard]] prometheus::Registry& registry();  // rendered on /metrics
+  [[nodiscard]] Tracer& tracer();                  // records nothing unless there is a collector
   [[nodiscard]] const std::string& http_address() const;  // HOST:PORT bound, port 0 resolved, from construction on
   // The same once the component has been constructed, which is when gRPC starts; "" when off.
   [[nodiscard]] const std::string& grpc_address() const;
@@ -91,12 +96,12 @@ class Component {
 };
 
 // Runs until SIGTERM, SIGINT or shut_down(): not ready, component stop(), HTTP server stop (with what is left of the
-// grace), bus stop, component destroyed, in that order. A second signal ends the process at once with 130; before the
-// component exists the first one ends it, too. Returns the exit status: 0 or what shut_down() was given, or 1 after
-// logging why it could not start. Call it once, from the main thread.
+// grace), traces sent, bus stop, component destroyed, in that order. A second signal ends the process at once with 130;
+// before the component exists the first one ends it, too. Returns the exit status: 0 or what shut_down() was given, or
+// 1 after logging why it could not start. Call it once, from the main thread.
 //
-// /metrics has, beside the component's families, bellwether_build_info, bellwether_ready, bellwether_http_connections
-// and bellwether_bus_*.
+// /metrics has, beside the component's families, bellwether_build_info, bellwether_ready, bellwether_http_connections,
+// bellwether_bus_* and bellwether_trace_spans_*.
 int run_service(const std::string& name, const ServiceSettings& settings,
                 const std::function<std::unique_ptr<Component>(Service&)>& make_component);
 

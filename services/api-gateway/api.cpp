@@ -47,10 +47,40 @@ void note(const Failure& failure, Access& access) {
   access.detail = failure.detail;
 }
 
+// In OpenTelemetry's names, where it has them.
+void describe(Access& access, const mesh::HttpRequest& request) {
+  mesh::Span& span = access.span;
+  if (!span.recorded()) return;
+  span.set("http.request.method", request.method);
+  span.set("http.route", access.path);
+  span.set("http.response.status_code", access.status);
+  span.set("bellwether.request_id", access.id.mesh);
+  if (!access.caller.tenant().empty()) span.set("bellwether.tenant", access.caller.tenant());
+  if (!access.model.empty()) span.set("gen_ai.request.model", access.model);
+  if (access.placed) {
+    span.set("gen_ai.usage.input_tokens", access.prompt_tokens);
+    span.set("gen_ai.usage.output_tokens", access.completion_tokens);
+  }
+  const std::string_view error = access.client_gone ? "client_gone" : std::string_view(access.reason);
+  if (error.empty()) return;
+  span.set("error.type", error);
+  if (access.client_gone || access.status >= 500 || access.placed) span.fail(error);
+}
+
 HttpResponse with_id(HttpResponse response, const Access& access) {
   response.headers.emplace_back("x-request-id", access.id.client);
   response.headers.insert(response.headers.end(), access.headers.begin(), access.headers.end());
   return response;
+}
+
+void note_placed(Access& access) {
+  if (!access.placed) access.span.event("placed");
+  access.placed = true;
+}
+
+void note_progress(const ReplyStream& reply, Access& access) {
+  if (access.completion_tokens == 0 && reply.usage().completion_tokens > 0) access.span.event("first token");
+  access.completion_tokens = reply.usage().completion_tokens;
 }
 
 // Calls come in their order: what belongs to the last one goes on with it.
@@ -90,11 +120,12 @@ void append_keep_alive(std::string& out, const std::optional<QueuePlace>& queued
 }  // namespace
 
 Api::Api(GenerationContext& context, ModelCardClient& cards, Gatekeeper& gatekeeper, GatewayMetrics& metrics,
-         const GatewaySettings& settings, std::string gateway_id)
+         mesh::Tracer& tracer, const GatewaySettings& settings, std::string gateway_id)
     : context_(context),
       cards_(cards),
       gatekeeper_(gatekeeper),
       metrics_(metrics),
+      tracer_(tracer),
       settings_(settings),
       limits_(settings.request_limits()),
       gateway_id_(std::move(gateway_id)) {}
@@ -133,6 +164,10 @@ asio::awaitable<void> Api::answer(HttpExchange& exchange, const Route& route) {
   Access access{.id = make_request_id(exchange.request().header("x-request-id")),
                 .path = route.path,
                 .arrived = mesh::steady_now()};
+  if (!route.is_public) {
+    access.span = tracer_.begin_trace(fmt::format("{} {}", route.method, route.path), mesh::SpanKind::kServer,
+                                      exchange.request().header("traceparent"));
+  }
   std::optional<Failure> failure;
   try {
     if (!route.is_public) access.caller = gatekeeper_.identify(exchange.request());
@@ -158,10 +193,15 @@ asio::awaitable<void> Api::answer(HttpExchange& exchange, const Route& route) {
   record(access, exchange.request());
 }
 
-void Api::record(const Access& access, const mesh::HttpRequest& request) {
+void Api::record(Access& access, const mesh::HttpRequest& request) {
   const double ms = std::chrono::duration<double, std::milli>(mesh::steady_now() - access.arrived).count();
   metrics_.count_request(access.path, access.model, access.status);
-  if (!access.model.empty()) metrics_.model(access.model).request_time.Observe(ms / 1000);
+  if (!access.model.empty()) {
+    metrics_.observe_request(
+        access.model, access.status, ms / 1000,
+        access.placed ? std::optional(RequestTokens{access.prompt_tokens, access.completion_tokens}) : std::nullopt);
+  }
+  describe(access, request);
   if (access.client_gone) {
     metrics_.count_client_gone();
   } else if (!access.reason.empty()) {
@@ -213,6 +253,7 @@ asio::awaitable<void> Api::generate(HttpExchange& exchange, Access& access, Job 
     request.set_request_id(i == 0 ? access.id.mesh : fmt::format("{}.{}", access.id.mesh, i));
     request.set_gateway_id(gateway_id_);
     apply_headers(exchange.request(), job.has_priority, request);
+    if (access.span.recorded()) request.set_traceparent(access.span.traceparent());
     access.prompt_tokens += static_cast<uint32_t>(request.prompt_ids_size());
   }
   admit(access, job);
@@ -247,7 +288,7 @@ asio::awaitable<void> Api::place(HttpExchange& exchange, Access& access, std::de
     bool all_held = true;  // by a head or in a queue
     for (const Generation& generation : generations) {
       const bool placed = generation.placed();
-      access.placed = access.placed || placed;
+      if (placed) note_placed(access);
       all_placed = all_placed && placed;
       all_held = all_held && (placed || generation.queue_place());
     }
@@ -288,9 +329,9 @@ asio::awaitable<void> Api::write_parts(HttpExchange& exchange, Access& access, R
   while (!reply.finished()) {
     if (!out.empty()) co_await exchange.write(std::exchange(out, {}));
     const std::optional<ReplyPart> part = co_await reply.next(mesh::steady_now() + keep_alive);
-    access.completion_tokens = reply.usage().completion_tokens;
+    note_progress(reply, access);
     if (part) {
-      access.placed = true;
+      note_placed(access);
       format.add(out, *part);
     } else {
       append_keep_alive(out, reply.queue_place());
@@ -305,7 +346,7 @@ asio::awaitable<void> Api::send_whole(HttpExchange& exchange, Access& access, Re
   for (uint32_t i = 0; i < choices.size(); ++i) choices[i].choice = i;
   while (!reply.finished()) {
     std::optional<ReplyPart> part = co_await reply.next(mesh::TimePoint::max());
-    access.completion_tokens = reply.usage().completion_tokens;
+    note_progress(reply, access);
     if (part) append(choices[part->choice], *std::move(part));
   }
   co_await send_json(exchange, access, format.whole(choices, reply.usage()));

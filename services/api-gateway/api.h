@@ -23,6 +23,7 @@
 #include "api-gateway/reply_stream.h"
 #include "api-gateway/settings.h"
 #include "mesh/http_server.h"
+#include "mesh/trace.h"
 
 namespace bellwether::gateway {
 
@@ -31,7 +32,7 @@ class Api {
  public:
   // REQUIRES: all that is handed in outlives this, and this outlives the handlers.
   Api(GenerationContext& context, ModelCardClient& cards, Gatekeeper& gatekeeper, GatewayMetrics& metrics,
-      const GatewaySettings& settings, std::string gateway_id);
+      mesh::Tracer& tracer, const GatewaySettings& settings, std::string gateway_id);
 
   void add_routes(mesh::HttpServer& http);
 
@@ -98,12 +99,13 @@ class Api {
                                           ReplyFormat& format);
   boost::asio::awaitable<void> send_json(mesh::HttpExchange& exchange, const Access& access, std::string body);
   boost::asio::awaitable<void> send(mesh::HttpExchange& exchange, const Access& access, mesh::HttpResponse response);
-  void record(const Access& access, const mesh::HttpRequest& request);
+  void record(Access& access, const mesh::HttpRequest& request);
 
   GenerationContext& context_;
   ModelCardClient& cards_;
   Gatekeeper& gatekeeper_;
   GatewayMetrics& metrics_;
+  mesh::Tracer& tracer_;
   const GatewaySettings& settings_;
   const RequestLimits limits_;
   const std::string gateway_id_;

@@ -47,7 +47,7 @@ Gateway::Gateway(mesh::Service& service, GatewaySettings settings)
                 .recovery_time_max = milliseconds(settings_.recovery_ms_max),
                 .recoveries_max = settings_.recoveries_max}},
       gatekeeper_(service.io().get_executor(), service.bus(), settings_.access, gateway_id_, service.http_address()),
-      api_(context_, cards_, gatekeeper_, metrics_, settings_, gateway_id_),
+      api_(context_, cards_, gatekeeper_, metrics_, service.tracer(), settings_, gateway_id_),
       sweep_timer_(service.io()) {
   api_.add_routes(service.http());
   tokens_ = service.bus().subscribe<v1::TokenBatch>(

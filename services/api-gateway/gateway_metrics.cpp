@@ -12,6 +12,9 @@ const prometheus::Histogram::BucketBoundaries kTokenGapSeconds = {0.001, 0.0025,
                                                                   5,     7.5,    10,    20,   40,    80};
 const prometheus::Histogram::BucketBoundaries kRequestSeconds = {
     0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
+const prometheus::Histogram::BucketBoundaries kTokens = {1,    2,    5,     10,    20,    50,     100,    200,    500,
+                                                         1000, 2000, 5000,  10000, 20000, 50000,  100000, 200000, 500000,
+                                                         1000000};
 
 prometheus::Family<prometheus::Counter>& counter(prometheus::Registry& registry, const char* name, const char* help) {
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
@@ -37,7 +40,11 @@ GatewayMetrics::GatewayMetrics(prometheus::Registry& registry)
       time_between_tokens_(histogram(registry, "bellwether_gateway_time_between_tokens_seconds",
                                      "Between two arrivals of tokens of one request")),
       request_time_(histogram(registry, "bellwether_gateway_request_seconds",
-                              "From a request's arrival to the end of its answer")),
+                              "From a request's arrival to the end of its answer, by the status that it got")),
+      request_prompt_tokens_(histogram(registry, "bellwether_gateway_request_prompt_tokens",
+                                       "Prompt tokens of a request that a replica took, by the status that it got")),
+      request_completion_tokens_(histogram(registry, "bellwether_gateway_request_completion_tokens",
+                                           "Tokens generated for a request, by the status that it got")),
       prompt_tokens_(counter(registry, "bellwether_gateway_prompt_tokens_total", "Prompt tokens of answered requests")),
       completion_tokens_(
           counter(registry, "bellwether_gateway_completion_tokens_total", "Tokens generated for clients")),
@@ -56,13 +63,22 @@ ModelMetrics& GatewayMetrics::model(const std::string& model) {
   const prometheus::Labels labels{{"model", model}};
   const ModelMetrics metrics{
       time_to_first_token_.Add(labels, kFirstTokenSeconds), time_between_tokens_.Add(labels, kTokenGapSeconds),
-      request_time_.Add(labels, kRequestSeconds), prompt_tokens_.Add(labels), completion_tokens_.Add(labels)};
+      prompt_tokens_.Add(labels), completion_tokens_.Add(labels)};
   return models_.emplace(model, metrics).first->second;
 }
 
 void GatewayMetrics::count_request(std::string_view endpoint, const std::string& model, unsigned status) {
   requests_.Add({{"endpoint", std::string(endpoint)}, {"model", model}, {"status", std::to_string(status)}})
       .Increment();
+}
+
+void GatewayMetrics::observe_request(const std::string& model, unsigned status, double seconds,
+                                     std::optional<RequestTokens> tokens) {
+  const prometheus::Labels labels{{"model", model}, {"status", std::to_string(status)}};
+  request_time_.Add(labels, kRequestSeconds).Observe(seconds);
+  if (!tokens) return;
+  request_prompt_tokens_.Add(labels, kTokens).Observe(tokens->prompt);
+  request_completion_tokens_.Add(labels, kTokens).Observe(tokens->completion);
 }
 
 void GatewayMetrics::count_rejection(const std::string& reason) {

@@ -1,7 +1,9 @@
 // The gateway's metrics: bellwether_gateway_*.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,9 +15,13 @@ namespace bellwether::gateway {
 struct ModelMetrics {
   prometheus::Histogram& time_to_first_token;
   prometheus::Histogram& time_between_tokens;
-  prometheus::Histogram& request_time;
   prometheus::Counter& prompt_tokens;
   prometheus::Counter& completion_tokens;
+};
+
+struct RequestTokens {
+  uint32_t prompt = 0;
+  uint32_t completion = 0;
 };
 
 // Labels are bounded: models are those that the mesh announced (others count under ""), endpoints, statuses and
@@ -27,6 +33,8 @@ class GatewayMetrics {
 
   [[nodiscard]] ModelMetrics& model(const std::string& model);  // REQUIRES: a model of the mesh
   void count_request(std::string_view endpoint, const std::string& model, unsigned status);
+  // `tokens`: nothing for a request that no replica took. REQUIRES: a model of the mesh.
+  void observe_request(const std::string& model, unsigned status, double seconds, std::optional<RequestTokens> tokens);
   void count_rejection(const std::string& reason);     // answered with an error instead of tokens
   void count_interruption(const std::string& reason);  // failed after tokens were promised
   void count_recovery(const std::string& reason);      // carried on after its head was lost
@@ -41,6 +49,8 @@ class GatewayMetrics {
   prometheus::Family<prometheus::Histogram>& time_to_first_token_;
   prometheus::Family<prometheus::Histogram>& time_between_tokens_;
   prometheus::Family<prometheus::Histogram>& request_time_;
+  prometheus::Family<prometheus::Histogram>& request_prompt_tokens_;
+  prometheus::Family<prometheus::Histogram>& request_completion_tokens_;
   prometheus::Family<prometheus::Counter>& prompt_tokens_;
   prometheus::Family<prometheus::Counter>& completion_tokens_;
   prometheus::Counter& clients_gone_;

@@ -8,6 +8,7 @@
 
 #include "api-gateway/generation_parameters.h"
 #include "mesh/clock.h"
+#include "mesh/trace.h"
 
 namespace bellwether::gateway {
 
@@ -15,12 +16,6 @@ namespace {
 
 constexpr size_t kStrategyBytesMax = 64;
 constexpr uint32_t kQueueTimeoutMsMax = 3'600'000;
-
-bool is_hex_id(std::string_view text) {
-  const bool is_hex =
-      std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-  return is_hex && text.find_first_not_of('0') != std::string_view::npos;
-}
 
 // Printable ASCII of a bounded length.
 void check_text(const std::string& name, std::string_view text, size_t bytes_max) {
@@ -41,14 +36,8 @@ Number parse_number(const std::string& name, std::string_view text, Number min, 
 
 }  // namespace
 
-bool is_traceparent(std::string_view text) {
-  return text.size() == 55 && text.starts_with("00-") && text[35] == '-' && text[52] == '-' &&
-         is_hex_id(text.substr(3, 32)) && is_hex_id(text.substr(36, 16)) &&
-         (is_hex_id(text.substr(53, 2)) || text.substr(53, 2) == "00");
-}
-
 void apply_headers(const mesh::HttpRequest& http, bool has_priority, v1::GenerateRequest& request) {
-  if (const std::string_view trace = http.header("traceparent"); is_traceparent(trace)) {
+  if (const std::string_view trace = http.header("traceparent"); mesh::parse_traceparent(trace)) {
     request.set_traceparent(std::string(trace));
   }
   if (const std::string_view strategy = http.header("routing-strategy"); !strategy.empty()) {

@@ -11,7 +11,4 @@ namespace bellwether::gateway {
 // the body says counts more. Throws Error{kInvalidArgument} naming the header.
 void apply_headers(const mesh::HttpRequest& http, bool has_priority, v1::GenerateRequest& request);
 
-// 00-TRACEID-SPANID-FLAGS, in small hexadecimal digits, neither id all zeros.
-[[nodiscard]] bool is_traceparent(std::string_view text);
-
 }  // namespace bellwether::gateway

@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
   common.declare(declared);
   if (const auto status = declared.parse_main(argc, argv)) return *status;
   return mesh::run_service("scheduler", common, [&](mesh::Service& service) {
-    return std::make_unique<scheduler::Scheduler>(service.io(), service.bus(), service.registry(), settings,
-                                                  [&service] { service.set_ready(true); });
+    return std::make_unique<scheduler::Scheduler>(service.io(), service.bus(), service.registry(), service.tracer(),
+                                                  settings, [&service] { service.set_ready(true); });
   });
 }

@@ -28,4 +28,14 @@ const char* outcome_name(const v1::GenerateReply& reply) {
   }
 }
 
+void describe(mesh::Span& span, const v1::GenerateRequest& request, const v1::GenerateReply& reply) {
+  if (!span.recorded()) return;
+  span.set("bellwether.request_id", request.request_id());
+  span.set("bellwether.attempt", request.attempt());
+  span.set("gen_ai.request.model", request.model());
+  if (reply.has_placed()) return span.set("bellwether.replica_id", reply.placed().replica_id());
+  span.set("error.type", outcome_name(reply));
+  span.fail(reply.refused().message());
+}
+
 }  // namespace bellwether::scheduler

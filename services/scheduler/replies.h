@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bellwether/v1/generate.pb.h"
+#include "mesh/trace.h"
 
 namespace bellwether::scheduler {
 
@@ -12,5 +13,8 @@ namespace bellwether::scheduler {
 
 // In a word, for metrics.
 [[nodiscard]] const char* outcome_name(const v1::GenerateReply& reply);
+
+// What the span of a request says of the answer. In OpenTelemetry's names, where it has them.
+void describe(mesh::Span& span, const v1::GenerateRequest& request, const v1::GenerateReply& reply);
 
 }  // namespace bellwether::scheduler

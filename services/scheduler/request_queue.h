@@ -21,6 +21,7 @@
 #include "bellwether/v1/generate.pb.h"
 #include "mesh/bus.h"
 #include "mesh/clock.h"
+#include "mesh/trace.h"
 #include "scheduler/placement.h"
 #include "scheduler/placer.h"
 
@@ -41,6 +42,7 @@ struct WaitingRequest {
   mesh::TimePoint polled_at;                  // its gateway was last heard of
   std::optional<mesh::BusMessage> poll = {};  // waits for the answer
   size_t bytes = 0;                           // that it takes here
+  mesh::Span span = {};                       // since it came here
 };
 
 class RequestQueue {

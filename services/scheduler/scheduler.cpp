@@ -78,10 +78,11 @@ bool has_untried(const std::vector<ReplicaView>& heads, const std::vector<std::s
 
 }  // namespace
 
-Scheduler::Scheduler(asio::io_context& io, mesh::Bus& bus, prometheus::Registry& registry, SchedulerSettings settings,
-                     std::function<void()> on_ready)
+Scheduler::Scheduler(asio::io_context& io, mesh::Bus& bus, prometheus::Registry& registry, mesh::Tracer& tracer,
+                     SchedulerSettings settings, std::function<void()> on_ready)
     : io_(io),
       bus_(bus),
+      tracer_(tracer),
       settings_(std::move(settings)),
       model_strategies_(scheduler::model_strategies(settings_)),
       on_ready_(std::move(on_ready)),
@@ -253,7 +254,12 @@ asio::awaitable<void> Scheduler::answer(v1::GenerateRequest request, mesh::BusMe
 
 asio::awaitable<v1::GenerateReply> Scheduler::handle(v1::GenerateRequest request) {
   const mesh::TimePoint arrived = mesh::steady_now();
-  const auto done = [&](const v1::GenerateReply& reply) { finish(request, reply, mesh::steady_now() - arrived); };
+  mesh::Span span = tracer_.continue_trace("place", mesh::SpanKind::kServer, request.traceparent());
+  if (span.recorded()) request.set_traceparent(span.traceparent());
+  const auto done = [&](const v1::GenerateReply& reply) {
+    describe(span, request, reply);
+    finish(request, reply, mesh::steady_now() - arrived);
+  };
   if (auto invalid = refuse_invalid(request)) {
     done(*invalid);
     co_return *std::move(invalid);
@@ -280,6 +286,7 @@ asio::awaitable<v1::GenerateReply> Scheduler::handle(v1::GenerateRequest request
                          .deadline = wait_deadline(request, std::chrono::milliseconds(settings_.queue_wait_ms_max)),
                          .polled_at = mesh::steady_now()};
   waiting.request = std::move(request);
+  waiting.span = std::move(span);
   co_return enqueue(std::move(waiting));
 }
 

@@ -26,6 +26,7 @@
 #include "bellwether/v1/mesh.pb.h"
 #include "mesh/bus.h"
 #include "mesh/service.h"
+#include "mesh/trace.h"
 #include "scheduler/canary.h"
 #include "scheduler/circuit_breaker.h"
 #include "scheduler/placement.h"
@@ -43,10 +44,10 @@ inline constexpr size_t kSchedulersMax = 64;  // that this one keeps in mind
 // Lives on the io_context's one thread.
 class Scheduler : public mesh::Component {
  public:
-  // `registry` and `bus` outlive it. `on_ready` is called once, when it has listened to the heads long enough to know
-  // them and takes requests. Throws mesh::Error when the settings cannot work.
-  Scheduler(boost::asio::io_context& io, mesh::Bus& bus, prometheus::Registry& registry, SchedulerSettings settings,
-            std::function<void()> on_ready);
+  // `registry`, `tracer` and `bus` outlive it. `on_ready` is called once, when it has listened to the heads long enough
+  // to know them and takes requests. Throws mesh::Error when the settings cannot work.
+  Scheduler(boost::asio::io_context& io, mesh::Bus& bus, prometheus::Registry& registry, mesh::Tracer& tracer,
+            SchedulerSettings settings, std::function<void()> on_ready);
   ~Scheduler() override;
 
   // Takes no more requests, finishes those in hand, and has the gateways of those that wait ask another scheduler;
@@ -102,7 +103,7 @@ class Scheduler : public mesh::Component {
   v1::GenerateReply enqueue(WaitingRequest&& waiting);
   void serve_queue(const std::string& model);  // as many as there is room for
   boost::asio::awaitable<void> place_waiting(WaitingRequest waiting, PlacedOn head);
-  void answer_waiting(const WaitingRequest& waiting, const v1::GenerateReply& reply);
+  void answer_waiting(WaitingRequest& waiting, const v1::GenerateReply& reply);
   void maintain_queue();
   void answer_old_polls(const std::string& model);
   void tell_queue(const std::string& model);
@@ -130,6 +131,7 @@ class Scheduler : public mesh::Component {
 
   boost::asio::io_context& io_;
   mesh::Bus& bus_;
+  mesh::Tracer& tracer_;
   SchedulerSettings settings_;
   std::map<std::string, Strategy> model_strategies_;
   std::function<void()> on_ready_;

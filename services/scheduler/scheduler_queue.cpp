@@ -48,8 +48,9 @@ v1::GenerateReply Scheduler::enqueue(WaitingRequest&& waiting) {
   const std::string model = waiting.candidate.model;
   const std::string tenant = waiting.candidate.tenant;
   std::vector<WaitingRequest> driven_out;
+  waiting.span.event("queued");
   const RequestQueue::Outcome outcome = queue_.push(std::move(waiting), driven_out);
-  for (const WaitingRequest& each : driven_out) {
+  for (WaitingRequest& each : driven_out) {
     answer_waiting(each, refused(v1::REFUSAL_CODE_OVERLOADED,
                                  "The queue is full, and requests of a better priority came.", retry_after_ms(model)));
   }
@@ -66,6 +67,7 @@ v1::GenerateReply Scheduler::enqueue(WaitingRequest&& waiting) {
                 : refused(v1::REFUSAL_CODE_OVERLOADED,
                           fmt::format("Every replica of model '{}' is full, and so is the queue.", model),
                           retry_after_ms(model));
+  describe(waiting.span, waiting.request, reply);  // it was not taken
   metrics_.count_request(model, replicas().knows_model(model), outcome_name(reply));
   return reply;
 }
@@ -124,7 +126,8 @@ asio::awaitable<void> Scheduler::place_waiting(WaitingRequest waiting, PlacedOn 
 }
 
 // The end of its waiting, for its gateway and for the metrics.
-void Scheduler::answer_waiting(const WaitingRequest& waiting, const v1::GenerateReply& reply) {
+void Scheduler::answer_waiting(WaitingRequest& waiting, const v1::GenerateReply& reply) {
+  describe(waiting.span, waiting.request, reply);
   metrics_.observe_wait(mesh::steady_now() - waiting.since);
   finish(waiting.request, reply, mesh::steady_now() - waiting.since);
   if (waiting.poll) respond(*waiting.poll, reply);
@@ -133,7 +136,7 @@ void Scheduler::answer_waiting(const WaitingRequest& waiting, const v1::Generate
 void Scheduler::maintain_queue() {
   const mesh::TimePoint now = mesh::steady_now();
   std::erase_if(scaled_, [&](const auto& entry) { return now - entry.second > kAutoscalerForgottenAfter; });
-  for (const WaitingRequest& overdue : queue_.take_overdue(now)) {
+  for (WaitingRequest& overdue : queue_.take_overdue(now)) {
     const std::string& model = overdue.candidate.model;
     const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(now - overdue.since);
     answer_waiting(overdue, refused(v1::REFUSAL_CODE_OVERLOADED,
@@ -143,7 +146,7 @@ void Scheduler::maintain_queue() {
   for (const std::string& model : queue_.models()) {
     const bool hopeless = replicas().view(model).empty() && !replicas().is_loading(model) && !scaled_.contains(model);
     if (hopeless) {
-      for (const WaitingRequest& each : queue_.take_all(model)) answer_waiting(each, refuse(model, /*full=*/false));
+      for (WaitingRequest& each : queue_.take_all(model)) answer_waiting(each, refuse(model, /*full=*/false));
     } else {
       serve_queue(model);
       answer_old_polls(model);
@@ -192,7 +195,7 @@ void Scheduler::tell_queue(const std::string& model) {
 // Their gateways ask another scheduler.
 void Scheduler::send_away_waiting() {
   for (const std::string& model : queue_.models()) {
-    for (const WaitingRequest& each : queue_.take_all(model)) {
+    for (WaitingRequest& each : queue_.take_all(model)) {
       answer_waiting(each, refused(v1::REFUSAL_CODE_DRAINING, "This scheduler is shutting down.", 0));
     }
   }

@@ -235,7 +235,8 @@ v1::GenerateReply Replica::take(const v1::GenerateRequest& request) {
     return reply;
   }
   if (older != nullptr) cancel(*older);
-  const LiveRequest& live = requests_.add(request, sequence_last_ + 1, mesh::steady_now());
+  LiveRequest& live = requests_.add(request, sequence_last_ + 1, mesh::steady_now());
+  live.span = service_.tracer().continue_trace("generate", mesh::SpanKind::kServer, request.traceparent());
   for (engine::SequenceRequest& sequence : admitted) {
     sequence_last_ = sequence.id;
     engine_.admit(std::move(sequence));
@@ -403,6 +404,7 @@ void Replica::measure(LiveSequence sequence, const engine::SequenceOutput& outpu
       metrics_->observe_tokens_after(seconds_between(choice->token_last, ended), tokens);
     } else {
       metrics_->observe_first_token(seconds_between(request->arrived, ended));
+      request->span.event("first token");
     }
     choice->token_seen = true;
     choice->token_last = ended;
@@ -478,9 +480,29 @@ void Replica::release(LiveSequence sequence, FinishedReason reason) {
                      {"took_ms", seconds_between(request->arrived, mesh::steady_now()) * 1000}});
   request->completion_tokens += choice->output_tokens - choice->output_tokens_given;
   request->failed = request->failed || reason == FinishedReason::kError;
-  if (request->choices.size() == 1) tell_schedulers(v1::Dispatch::FREE, *request);
+  if (request->choices.size() == 1) {
+    describe(sequence, reason);
+    tell_schedulers(v1::Dispatch::FREE, *request);
+  }
   requests_.remove(choice->sequence);
   if (requests_.empty()) drained_timer_.cancel();
+}
+
+// In OpenTelemetry's names, where it has them.
+void Replica::describe(LiveSequence last, FinishedReason reason) const {
+  const auto& [request, choice] = last;
+  mesh::Span& span = request->span;
+  if (!span.recorded()) return;
+  span.set("bellwether.request_id", request->request_id);
+  span.set("bellwether.attempt", request->attempt);
+  span.set("bellwether.replica_id", identity_.replica_id);
+  span.set("gen_ai.request.model", identity_.model);
+  span.set("gen_ai.usage.input_tokens", request->prompt_tokens);
+  span.set("gen_ai.usage.output_tokens", request->completion_tokens);
+  span.set("bellwether.cached_prompt_tokens", choice->cached_prompt_tokens);
+  span.set("gen_ai.response.finish_reasons", name_of(reason));
+  const bool lost = reason == FinishedReason::kAbort && !choice->cancelled;
+  if (request->failed || lost) span.fail(lost ? "lost" : "error");
 }
 
 void Replica::tell_schedulers(v1::Dispatch::Kind kind, const LiveRequest& request) {

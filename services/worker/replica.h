@@ -84,6 +84,7 @@ class Replica final : public mesh::Component {
 
   // The sequence has left the engine and is forgotten; with the last of a request the schedulers hear of it.
   void release(LiveSequence sequence, FinishedReason reason);
+  void describe(LiveSequence last, FinishedReason reason) const;
   void tell_schedulers(v1::Dispatch::Kind kind, const LiveRequest& request);
 
   void become_ready();

@@ -11,6 +11,7 @@
 #include "bellwether/v1/generate.pb.h"
 #include "engine/engine.h"
 #include "mesh/clock.h"
+#include "mesh/trace.h"
 
 namespace bellwether::worker {
 
@@ -38,6 +39,7 @@ struct LiveRequest {
   std::string tenant = {};
   int64_t prompt_tokens = 0;
   mesh::TimePoint arrived = {};
+  mesh::Span span = {};                  // from its arrival until its last choice has left the engine
   bool cancelled = false;                // all of its choices are
   bool failed = false;                   // a choice has ended in an error
   int64_t completion_tokens = 0;         // that this attempt generated, of the choices that have left the engine

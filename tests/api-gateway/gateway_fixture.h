@@ -25,12 +25,13 @@ namespace bellwether::testing {
 class RunningGateway {
  public:
   RunningGateway(const std::string& nats_url, const gateway::GatewaySettings& settings,
-                 int64_t shutdown_grace_ms = 5000) {
+                 int64_t shutdown_grace_ms = 5000, const std::string& otlp_endpoint = "") {
     mesh::ServiceSettings common;
     common.nats_url = nats_url;
     common.grpc_address = "";
     common.log_level = std::getenv("TEST_LOG") == nullptr ? "error" : "debug";
     common.shutdown_grace_ms = shutdown_grace_ms;
+    common.otlp_endpoint = otlp_endpoint;
     common.http_limits = settings.http_limits();
     std::promise<mesh::Service*> started;
     std::future<mesh::Service*> service = started.get_future();

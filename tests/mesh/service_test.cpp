@@ -150,6 +150,12 @@ TEST_F(ServiceTest, ShowsItsHealthAndMetrics) {
   EXPECT_THAT(metrics.body, HasSubstr("# TYPE bellwether_bus_published_total counter"));
 }
 
+TEST_F(ServiceTest, ACollectorThatCannotBeIsAnErrorWithTheSettingsName) {
+  TinyProcess tiny(nats_.url(), {"--otlp-endpoint", "https://collector"});
+  EXPECT_EQ(tiny.status(), 1);
+  EXPECT_THAT(tiny.log(), HasSubstr("--otlp-endpoint"));
+}
+
 TEST_F(ServiceTest, IsReadyWhenItSaysSo) {
   TinyProcess tiny(nats_.url());
   EXPECT_TRUE(comes_to(tiny, HealthCheckResponse::SERVING));

@@ -30,7 +30,7 @@ using Manner = ScriptedHead::Manner;
 struct RunningScheduler {
   RunningScheduler(boost::asio::io_context& io, const std::string& url, const SchedulerSettings& settings)
       : bus(io.get_executor(), testing::bus_options(url, "scheduler")),
-        scheduler(io, bus, registry, settings, [this] { ready = true; }) {}
+        scheduler(io, bus, registry, tracer, settings, [this] { ready = true; }) {}
 
   [[nodiscard]] uint64_t requests_in_view() const {
     uint64_t sum = 0;
@@ -40,6 +40,8 @@ struct RunningScheduler {
 
   bool ready = false;
   prometheus::Registry registry;
+  std::shared_ptr<mesh::SpanBuffer> spans = std::make_shared<mesh::SpanBuffer>(100);
+  mesh::Tracer tracer{spans, 1, 1};
   mesh::Bus bus;
   Scheduler scheduler;
 };

@@ -119,6 +119,25 @@ TEST_F(SchedulerQueueTest, RequestsWaitInTheirOrderWhileTheHeadIsFull) {
   EXPECT_EQ(scheduler().queue().size(), 0U);
 }
 
+TEST_F(SchedulerQueueTest, TheWaitIsAPartOfTheRequestsTrace) {
+  settings_.queue_requests_max = 1;
+  start_small();
+  occupy();
+  v1::GenerateRequest request = make_request("waits");
+  request.set_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+  submit(request);
+  request.set_request_id("too-many");
+  ASSERT_TRUE(place(request).has_refused());
+  expect_served({"waits"});
+  const std::vector<mesh::SpanData> spans = schedulers_[0]->spans->take(9);
+  ASSERT_EQ(spans.size(), 2U);
+  EXPECT_EQ(spans[0].error, "Every replica of model 'nano' is full, and so is the queue.");
+  ASSERT_EQ(spans[1].events.size(), 1U);
+  EXPECT_EQ(spans[1].events[0].name, "queued");
+  EXPECT_EQ(spans[1].attributes.back(), std::pair(std::string("bellwether.replica_id"), mesh::SpanValue("a")));
+  EXPECT_EQ(head("a").traceparent, mesh::to_traceparent(spans[1].context));
+}
+
 TEST_F(SchedulerQueueTest, ThePositionAndTheWaitAreToldAgain) {
   start_small();
   occupy();

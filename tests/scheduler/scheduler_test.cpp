@@ -40,6 +40,22 @@ TEST_F(SchedulerTest, TwoSchedulersSpreadABurstEvenly) {
   }
 }
 
+TEST_F(SchedulerTest, APlacementIsAPartOfTheRequestsTrace) {
+  start(1, {"a"});
+  for (const auto& [id, model] : {std::pair("placed", "nano"), std::pair("refused", "unknown")}) {
+    v1::GenerateRequest request = make_request(id, model);
+    request.set_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    EXPECT_EQ(place(std::move(request)).has_placed(), model == std::string("nano"));
+  }
+  const std::vector<mesh::SpanData> spans = schedulers_[0]->spans->take(9);
+  ASSERT_EQ(spans.size(), 2U);
+  EXPECT_EQ(spans[0].parent_span_id, "b7ad6b7169203331");
+  EXPECT_EQ(head("a").traceparent, mesh::to_traceparent(spans[0].context)) << "the head goes on with it";
+  EXPECT_EQ(spans[0].attributes.back(), std::pair(std::string("bellwether.replica_id"), mesh::SpanValue("a")));
+  EXPECT_FALSE(spans[0].error.has_value());
+  EXPECT_EQ(spans[1].error, "No replica of model 'unknown' is ready.");
+}
+
 TEST_F(SchedulerTest, AHeadThatStopsItsHeartbeatsIsNotChosenAfterASecond) {
   start(1, {"a", "b"});
   head("a").fall_silent();

@@ -100,8 +100,9 @@ class ScriptedHead {
   std::set<std::pair<std::string, uint32_t>> held;  // request_id, attempt
   std::vector<std::string> offered;                 // request_ids, in order
   std::vector<std::string> cancelled;
-  int dumps = 0;     // of its cache, that were asked for
-  int canaries = 0;  // that came
+  int dumps = 0;            // of its cache, that were asked for
+  int canaries = 0;         // that came
+  std::string traceparent;  // of the last one offered
 
  private:
   void free(const std::string& request_id, uint32_t attempt, bool failed = false) {
@@ -169,6 +170,7 @@ class ScriptedHead {
   void on_work(const v1::GenerateRequest& request, const mesh::BusMessage& message) {
     if (request.request_id().starts_with("canary")) return answer_canary(request, message);
     offered.push_back(request.request_id());
+    traceparent = request.traceparent();
     v1::GenerateReply reply;
     switch (manner) {
       case Manner::kAccepts:

@@ -10,6 +10,7 @@
 #include "mesh/card_digest.h"
 #include "mesh/error.h"
 #include "mesh/ids.h"
+#include "mesh/trace_collector.h"
 #include "text/tokenizer.h"
 #include "worker/model_card.h"
 #include "worker/requests.h"
@@ -140,6 +141,31 @@ v1::GenerateRequest sampled_request(const std::string& request_id, const std::ve
     choice.set_seed(seeds[i]);
   }
   return request;
+}
+
+TEST(Replica, TellsWhatItDidAsAPartOfTheRequestsTrace) {
+  TraceCollector collector;
+  WorkerMesh mesh(demo_model({"--otlp-endpoint", collector.url()}));
+  ASSERT_TRUE(mesh.until_phase(v1::REPLICA_PHASE_READY));
+  v1::GenerateRequest request = request_for("untraced", reference_cases()[0].prompt_ids, 3);
+  ASSERT_TRUE(mesh.place(request).has_placed());
+  ASSERT_TRUE(mesh.until_finished("untraced"));
+  request.set_request_id("traced");
+  request.set_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+  ASSERT_TRUE(mesh.place(request).has_placed());
+  ASSERT_TRUE(mesh.until_finished("traced"));
+  const CollectedSpan span = collector.wait_for("generate");
+  EXPECT_EQ(span.service, "bellwether-worker");
+  EXPECT_EQ(span.trace_id, "0af7651916cd43dd8448eb211c80319c");
+  EXPECT_EQ(span.parent_span_id, "b7ad6b7169203331");
+  EXPECT_EQ(span.attributes.at("bellwether.request_id"), "traced");
+  EXPECT_EQ(span.attributes.at("bellwether.replica_id"), WorkerMesh::kReplica);
+  EXPECT_EQ(span.attributes.at("gen_ai.usage.input_tokens"), std::to_string(request.prompt_ids_size()));
+  EXPECT_EQ(span.attributes.at("gen_ai.usage.output_tokens"), "3");
+  EXPECT_EQ(span.attributes.at("gen_ai.response.finish_reasons"), "length");
+  EXPECT_EQ(span.events, std::vector<std::string>{"first token"});
+  EXPECT_FALSE(span.failed);
+  EXPECT_THAT(collector.wait_for_spans(1), ::testing::SizeIs(1)) << "the other has no trace";
 }
 
 TEST(Replica, EachChoiceIsWhatItWouldBeAlone) {

@@ -1,4 +1,4 @@
-// What the log and the metrics say about a request.
+// What the log, the metrics and the traces say about a request.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include "api-gateway/access/gatekeeper.h"
 #include "api-gateway/request_id.h"
 #include "mesh/clock.h"
+#include "mesh/trace.h"
 
 namespace bellwether::gateway {
 
@@ -17,7 +18,8 @@ struct Access {
   mesh::TimePoint arrived;
   Caller caller = {};
   std::unique_ptr<Admitted> admitted = {};  // counts against the caller's limits
-  mesh::HttpHeaders headers = {};           // of the reply, beside its id
+  mesh::Span span = {};
+  mesh::HttpHeaders headers = {};  // of the reply, beside its id
   unsigned status = 200;
   std::string model = {};   // once it is known to be one of the mesh's
   std::string reason = {};  // of the failure
