@@ -129,10 +129,10 @@ bool ToolCallSplitter::read_head(AnswerPiece& out) {
 
 ToolCallSplitter::HeadState ToolCallSplitter::parse_head(Head& head) const {
   const std::string_view text = std::string_view(held_).substr(head_begin_);
-  const size_t separator = text.find('<');
-  if (separator == std::string_view::npos) {
-    return text.size() > kNameBytesMax ? HeadState::kMalformed : HeadState::kIncomplete;
-  }
+  // A name that is too long is none, whether its end has come or not.
+  const size_t separator = std::min(text.find('<'), text.size());
+  if (separator > kNameBytesMax) return HeadState::kMalformed;
+  if (separator == text.size()) return HeadState::kIncomplete;
   const std::string_view marker = text.substr(separator, kToolSep.size());
   if (marker != kToolSep) return kToolSep.starts_with(marker) ? HeadState::kIncomplete : HeadState::kMalformed;
   const std::string_view after = text.substr(separator + kToolSep.size());
@@ -141,10 +141,9 @@ ToolCallSplitter::HeadState ToolCallSplitter::parse_head(Head& head) const {
     head = {.name = std::string(text.substr(0, separator)), .bytes = after_begin, .fenced = false};
     return HeadState::kComplete;
   }
-  const size_t name_end = after.find_first_of("\n<");
-  if (name_end == std::string_view::npos) {
-    return after.size() > kNameBytesMax ? HeadState::kMalformed : HeadState::kIncomplete;
-  }
+  const size_t name_end = std::min(after.find_first_of("\n<"), after.size());
+  if (name_end > kNameBytesMax) return HeadState::kMalformed;
+  if (name_end == after.size()) return HeadState::kIncomplete;
   const std::string_view open = after.substr(name_end, kArgumentsOpen.size());
   if (name_end == 0 || !kArgumentsOpen.starts_with(open)) return HeadState::kMalformed;
   if (open != kArgumentsOpen) return HeadState::kIncomplete;

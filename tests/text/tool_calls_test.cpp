@@ -111,6 +111,19 @@ TEST(ToolCallSplitter, WhatIsMalformedIsContent) {
   expect_all_content(written_call("add", "{}"));
 }
 
+// The limit holds for the name, however it comes.
+TEST(ToolCallSplitter, ANameThatIsTooLongIsContentWholeOrInPieces) {
+  for (const auto& write : {written_call, written_call_v31}) {
+    for (const size_t bytes : {size_t{256}, size_t{257}}) {
+      const std::string text = std::string(kBegin) + write(std::string(bytes, 'x'), "{}") + std::string(kEnd);
+      std::vector<std::string_view> pieces;
+      for (size_t i = 0; i < text.size(); ++i) pieces.push_back(std::string_view(text).substr(i, 1));
+      EXPECT_EQ(split_whole(text).calls.size(), bytes == 256 ? 1U : 0U);
+      EXPECT_EQ(split(pieces), split_whole(text)) << bytes;
+    }
+  }
+}
+
 TEST(ToolCallSplitter, AFenceThatIsNotClosedEndsWithItsCall) {
   const std::string call = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n{}<｜tool▁call▁end｜>";
   EXPECT_EQ(split_whole(std::string(kBegin) + call + std::string(kEnd)), (Outcome{"", {"add({})"}}));
