@@ -41,13 +41,6 @@ bool is_fp8_name(std::string_view name) {
          name.find("eh_proj") == std::string_view::npos;
 }
 
-// One statement for each operation keeps the compiler from fusing them.
-float element(const SyntheticRule& rule, uint64_t i) {
-  const float part = noise(rule.seed, i) * rule.factor;
-  const float sum = rule.base + part;
-  return rule.unit * sum;
-}
-
 constexpr std::string_view kScaleSuffix = "_scale_inv";
 
 class SyntheticSource final : public TensorSource {
@@ -55,6 +48,7 @@ class SyntheticSource final : public TensorSource {
   explicit SyntheticSource(bool fp8) : fp8_(fp8) {}
 
   [[nodiscard]] bool has(const std::string&) const override { return true; }
+  [[nodiscard]] bool is_made_up() const override { return true; }
 
   [[nodiscard]] Tensor get(const std::string& name, const Shape& shape) override {
     auto found = tensors_.find(name);
@@ -88,11 +82,11 @@ class SyntheticSource final : public TensorSource {
   [[nodiscard]] static Made make(const SyntheticRule& rule, const Shape& shape) {
     switch (rule.dtype) {
       case DType::kF32:
-        return fill<float>(rule.dtype, shape, [&](uint64_t i) { return element(rule, i); });
+        return fill<float>(rule.dtype, shape, [&](uint64_t i) { return synthetic_element(rule, i); });
       case DType::kF8E4M3:
-        return fill<uint8_t>(rule.dtype, shape, [&](uint64_t i) { return e4m3_of(element(rule, i)); });
+        return fill<uint8_t>(rule.dtype, shape, [&](uint64_t i) { return e4m3_of(synthetic_element(rule, i)); });
       default:
-        return fill<uint16_t>(rule.dtype, shape, [&](uint64_t i) { return bf16_of(element(rule, i)); });
+        return fill<uint16_t>(rule.dtype, shape, [&](uint64_t i) { return bf16_of(synthetic_element(rule, i)); });
     }
   }
 
@@ -139,6 +133,13 @@ class SyntheticSource final : public TensorSource {
 };
 
 }  // namespace
+
+// One statement for each operation keeps the compiler from fusing them.
+float synthetic_element(const SyntheticRule& rule, uint64_t i) {
+  const float part = noise(rule.seed, i) * rule.factor;
+  const float sum = rule.base + part;
+  return rule.unit * sum;
+}
 
 SyntheticRule synthetic_rule(std::string_view name, const Shape& shape, bool fp8) {
   SyntheticRule rule{.seed = seed_of(name)};

@@ -23,6 +23,8 @@ struct SyntheticRule {
 };
 // Of the tensor `name` of that shape.
 [[nodiscard]] SyntheticRule synthetic_rule(std::string_view name, const Shape& shape, bool fp8);
+// Element i before it is rounded to dtype.
+[[nodiscard]] float synthetic_element(const SyntheticRule& rule, uint64_t i);
 // Of the scales of the FP8 weight `name`, which has `cols` columns.
 [[nodiscard]] SyntheticRule synthetic_scale_rule(std::string_view name, int64_t cols);
 

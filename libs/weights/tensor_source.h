@@ -46,6 +46,8 @@ class TensorSource {
   [[nodiscard]] virtual bool has(const std::string& name) const = 0;
   // Nobody needs what get() gave of this tensor any more; a source that keeps it in memory of its own frees that.
   virtual void forget(const std::string& /*name*/) {}
+  // Whether its tensors are those of synthetic.h's rule, which can be made elsewhere without get().
+  [[nodiscard]] virtual bool is_made_up() const { return false; }
 };
 
 }  // namespace bellwether::weights
