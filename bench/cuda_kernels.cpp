@@ -227,7 +227,7 @@ void bench_gemm(Clock& clock, const Limits& limits) {
       const OnDevice<bf16> y(rows * outputs);
       const int64_t checked = std::min<int64_t>(rows, 256);
       const OnDevice<bf16> expected(checked * outputs);
-      fp8_gemm(x.codes_of, rows, w, y.get(), outputs, clock.stream());
+      fp8_gemm(x.codes_of, rows, w, y.get(), outputs, false, clock.stream());
       simple::fp8_gemm(x.codes_of, checked, w, expected.get(), outputs, clock.stream());
       std::vector<bf16> actual = y.read();
       actual.resize(static_cast<size_t>(checked * outputs));
@@ -235,7 +235,7 @@ void bench_gemm(Clock& clock, const Limits& limits) {
       const double us = clock.time(rows > 128 ? 4 : kCalls, [&](int i) {
         Fp8Matrix other = w;
         other.tiles += i % copies * w.tiles_bytes();
-        fp8_gemm(x.codes_of, rows, other, y.get(), outputs, clock.stream());
+        fp8_gemm(x.codes_of, rows, other, y.get(), outputs, false, clock.stream());
       });
       std::string lt = "-";
       if (rows % 4 == 0) {

@@ -66,11 +66,15 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Bf16Product product) {
   extern __shared__ __align__(128) __nv_bfloat16 shared[];
   constexpr int kStageValues = (kRows + kCols) * kStep;
   constexpr int kRowTiles = kRows / 16;
+  const int64_t split = blockIdx.z % product.splits;
+  const int64_t index = blockIdx.z / product.splits;
+  product.x += index * product.x_step;
+  product.w += index * product.w_step;
   const int64_t first_col = int64_t{blockIdx.x} * kCols;
   const int64_t first_row = int64_t{blockIdx.y} * kRows;
   const int64_t steps_all = ceil_div(product.k, kStep);
   const int64_t steps_each = ceil_div(steps_all, product.splits);
-  const int64_t step_begin = blockIdx.z * steps_each;
+  const int64_t step_begin = split * steps_each;
   const int64_t step_end = min(steps_all, step_begin + steps_each);
   const auto load_step = [&](int64_t step) {
     if (step < step_end) {
@@ -115,7 +119,7 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Bf16Product product) {
       const int64_t row = first_row + tile * 16 + i / 2 % 2 * 8 + lane / 4;
       const int64_t col = first_col + warp * 16 + i / 4 * 8 + lane % 4 * 2 + i % 2;
       if (row >= product.rows || col >= product.n) continue;
-      const int64_t at = (blockIdx.z * product.rows + row) * product.y_stride + col;
+      const int64_t at = index * product.y_step + (split * product.rows + row) * product.y_stride + col;
       const float sum = sums[tile][i / 4][i % 4];
       if (product.y_float != nullptr) {
         product.y_float[at] = sum;
@@ -133,7 +137,8 @@ void run(const Bf16Product& product, cudaStream_t stream) {
       gemm_kernel<kRows, kAligned>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kSharedBytes));
   check(raised, "cudaFuncSetAttribute");
   const dim3 grid(static_cast<unsigned>(ceil_div(product.n, kCols)),
-                  static_cast<unsigned>(ceil_div(product.rows, kRows)), static_cast<unsigned>(product.splits));
+                  static_cast<unsigned>(ceil_div(product.rows, kRows)),
+                  static_cast<unsigned>(product.splits * product.products));
   launch(gemm_kernel<kRows, kAligned>, LaunchShape{grid, kThreads, kSharedBytes}, stream, product);
 }
 
@@ -144,7 +149,8 @@ void bf16_gemm(const Bf16Product& product, cudaStream_t stream) {
   if (product.rows == 0 || product.n == 0) return;
   if (product.y_float == nullptr && product.splits != 1) throw CudaError("bf16_gemm: a bf16 result cannot be split");
   const auto address = reinterpret_cast<uintptr_t>(product.x) | reinterpret_cast<uintptr_t>(product.w);
-  const bool is_aligned = product.k % kGroupValues == 0 && product.x_stride % kGroupValues == 0 && address % 16 == 0;
+  const int64_t steps = product.k | product.x_stride | product.x_step | product.w_step;
+  const bool is_aligned = steps % kGroupValues == 0 && address % 16 == 0;
   if (!is_aligned) return run<64, false>(product, stream);
   if (product.rows <= 16) return run<16, true>(product, stream);
   run<64, true>(product, stream);

@@ -54,7 +54,7 @@ __global__ void plan_kernel(const int32_t* lengths, DecodePlan plan) {
     const int64_t begin = pages_before[row];
     const int64_t end = pages_before[row + 1];
     if (begin == end) return 0;
-    if (plan.is_fixed) return static_cast<int32_t>(ceil_div(end - begin, DecodePlan::kFixedPages));
+    if (plan.is_fixed) return static_cast<int32_t>(ceil_div(end - begin, DecodePlan::fixed_pages(end - begin)));
     return static_cast<int32_t>((end - 1) / share - begin / share + 1);
   };
   if (threadIdx.x < 32) {
@@ -76,8 +76,9 @@ __global__ void plan_kernel(const int32_t* lengths, DecodePlan plan) {
     const int64_t count = pages_before[row + 1] - begin;
     for (int32_t i = 0; i < pieces; ++i) {
       const int64_t block = begin / share + i;  // which has the piece, unless pieces are fixed
-      const int64_t first = plan.is_fixed ? i * DecodePlan::kFixedPages : block * share - begin;
-      const int64_t end = first + (plan.is_fixed ? DecodePlan::kFixedPages : share);
+      const int64_t fixed = DecodePlan::fixed_pages(count);
+      const int64_t first = plan.is_fixed ? i * fixed : block * share - begin;
+      const int64_t end = first + (plan.is_fixed ? fixed : share);
       plan.pieces[pieces_before[row] + i] = {static_cast<int32_t>(row), static_cast<int32_t>(first > 0 ? first : 0),
                                              static_cast<int32_t>(end < count ? end : count),
                                              pieces > 1 ? plan.row_begin[row] + i : -1};
@@ -388,16 +389,6 @@ void launch_decode(int64_t heads, const DecodeInput& input, const DecodePlan& pl
 }
 
 }  // namespace
-
-void absorb_queries(const LatentShape& shape, const __nv_bfloat16* q, int64_t rows, const __nv_bfloat16* kv_b,
-                    __nv_bfloat16* out, cudaStream_t stream) {
-  simple::absorb_queries(shape, q, rows, kv_b, out, stream);
-}
-
-void expand_outputs(const LatentShape& shape, const __nv_bfloat16* latents, int64_t rows, const __nv_bfloat16* kv_b,
-                    __nv_bfloat16* out, cudaStream_t stream) {
-  simple::expand_outputs(shape, latents, rows, kv_b, out, stream);
-}
 
 void plan_decode(const int32_t* lengths, const DecodePlan& plan, cudaStream_t stream) {
   if (plan.rows > kRowsMax) throw CudaError("plan_decode: more than 8192 rows");

@@ -375,18 +375,12 @@ void launch_down(const Experts& experts, const ExpertPlan& plan, const Fp8Rows& 
 
 void experts_gate_up(const Experts& experts, const ExpertPlan& plan, const Fp8Rows& x, const Fp8Rows& inner,
                      cudaStream_t stream) {
-  if (plan.rows <= 32)
-    launch_gate_up<32>(experts, plan, x, inner, stream);
-  else
-    launch_gate_up<64>(experts, plan, x, inner, stream);
+  launch_gate_up<kExpertTileRows>(experts, plan, x, inner, stream);
 }
 
 void experts_down(const Experts& experts, const ExpertPlan& plan, const Fp8Rows& inner, __nv_bfloat16* y,
                   cudaStream_t stream) {
-  if (plan.rows <= 32)
-    launch_down<32>(experts, plan, inner, y, stream);
-  else
-    launch_down<64>(experts, plan, inner, y, stream);
+  launch_down<kExpertTileRows>(experts, plan, inner, y, stream);
 }
 
 }  // namespace bellwether::engine::cuda

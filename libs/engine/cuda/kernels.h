@@ -32,8 +32,9 @@ void quantise_rows(const __nv_bfloat16* x, int64_t rows, int64_t x_stride, const
 // ---- Products with FP8 weights
 
 // y (rows, w.rows) = x (rows, w.cols) * w transposed: for each 128 columns a float32 product of codes times both
-// scales, summed up in float32. Rows of y are y_stride values apart; y_stride and w.rows are multiples of 8.
-void fp8_gemm(const Fp8Rows& x, int64_t rows, const Fp8Matrix& w, __nv_bfloat16* y, int64_t y_stride,
+// scales, summed up in float32. Rows of y are y_stride values apart; y_stride and w.rows are multiples of 8. is_fixed:
+// a row's sums do not depend on the number of rows, which costs time with more than 128 of them.
+void fp8_gemm(const Fp8Rows& x, int64_t rows, const Fp8Matrix& w, __nv_bfloat16* y, int64_t y_stride, bool is_fixed,
               cudaStream_t stream);
 
 // ---- Experts: y = sum over a row's experts of weight * down(silu(gate(x)) * up(x))
@@ -57,8 +58,6 @@ void experts_combine(const ExpertPlan& plan, const __nv_bfloat16* y, int64_t hid
 
 // ---- Attention. H heads of this rank; latent L (512), rope R (64), nope (128), v (128).
 
-// out (rows, H, L + R) = each head's query in the latent space, then its turned part: q[..nope] * W_UK, q[nope..].
-// q: (rows, H, nope + R), turned. kv_b: (H * (nope + v), L), bf16: for each head nope rows of keys, then v of values.
 struct LatentShape {
   int64_t heads = 0;
   int64_t latent = 0;
@@ -66,7 +65,13 @@ struct LatentShape {
   int64_t nope = 0;
   int64_t v = 0;
 };
-void absorb_queries(const LatentShape& shape, const __nv_bfloat16* q, int64_t rows, const __nv_bfloat16* kv_b,
+// kv_b: (H * (nope + v), L), bf16: for each head nope rows of keys (W_UK), then v of values (W_UV).
+// keys (H, L, nope) = its keys, transposed.
+void transpose_keys(const LatentShape& shape, const __nv_bfloat16* kv_b, __nv_bfloat16* keys, cudaStream_t stream);
+
+// out (rows, H, L + R) = each head's query in the latent space, then its turned part: q[..nope] * W_UK, q[nope..].
+// q: (rows, H, nope + R), turned. keys: as transpose_keys() makes them.
+void absorb_queries(const LatentShape& shape, const __nv_bfloat16* q, int64_t rows, const __nv_bfloat16* keys,
                     __nv_bfloat16* out, cudaStream_t stream);
 
 // out (rows, H, v) = W_UV * latents (rows, H, L).
@@ -82,16 +87,21 @@ struct DecodePlan {
   int64_t rows = 0;
   int64_t pages_max = 0;        // of one row
   int64_t blocks = kBlocksMax;  // blocks_for(heads)
-  // Pieces of a fixed number of pages, so that a row's sums do not depend on the batch; otherwise all thread blocks get
-  // about the same number of pages.
+  // Pieces whose size depends on the row's length alone, so that its sums do not depend on the batch; otherwise all
+  // thread blocks get about the same number of pages.
   bool is_fixed = false;
 
-  static constexpr int64_t kBlocksMax = 132;  // thread blocks
-  static constexpr int64_t kFixedPages = 8;   // of a piece
-  static constexpr int64_t kHeadsMax = 64;    // of a thread block; more heads: several blocks read the same pages
+  static constexpr int64_t kBlocksMax = 132;   // thread blocks
+  static constexpr int64_t kFixedPieces = 64;  // of a row, at most
+  static constexpr int64_t kHeadsMax = 64;     // of a thread block; more heads: several blocks read the same pages
   static int64_t blocks_for(int64_t heads) { return std::max<int64_t>(1, kBlocksMax / ceil_div(heads, kHeadsMax)); }
+  // Pages of a fixed piece of a row that has so many.
+  BELLWETHER_HOST_DEVICE static int64_t fixed_pages(int64_t pages) {
+    return pages <= 4 * kFixedPieces ? 4 : ceil_div(pages, kFixedPieces);
+  }
   BELLWETHER_HOST_DEVICE int64_t pieces_max() const {
-    return is_fixed ? rows * ceil_div(pages_max, kFixedPages) : rows + blocks;
+    const int64_t fixed = ceil_div(pages_max, int64_t{4});
+    return is_fixed ? rows * (fixed < kFixedPieces ? fixed : kFixedPieces) : rows + blocks;
   }
 };
 

@@ -31,6 +31,7 @@ __global__ void unpack_kernel(Fp8Matrix matrix, __nv_bfloat16* w) {
 
 // One warp for each 128 columns of a row, four columns for each thread.
 __global__ void quantise_kernel(const __nv_bfloat16* x, int64_t rows, int64_t x_stride, Fp8Rows codes) {
+  cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
   const int64_t row = blockIdx.y;
   const int64_t first = int64_t{blockIdx.x} * kTile + threadIdx.x * 4;
@@ -48,12 +49,14 @@ __global__ void quantise_kernel(const __nv_bfloat16* x, int64_t rows, int64_t x_
 }
 
 constexpr int kGroupThreads = 1024;
-constexpr int kExpertsMax = 1024;
+constexpr int kExpertsMax = kGroupThreads;
 
 // One block: counts each expert's rows, gives the experts slots, one after another, then the rows places in these.
 __global__ void group_kernel(const ExpertChoice* choices, int64_t every_row, ExpertPlan plan) {
   __shared__ int32_t count[kExpertsMax];
   __shared__ int32_t next[kExpertsMax];
+  __shared__ int2 of_warps[kGroupThreads / 32];
+  cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
   const int64_t routed = plan.choices - every_row;
   const auto expert_of = [&](int64_t i) {  // of choice i of all
@@ -68,19 +71,27 @@ __global__ void group_kernel(const ExpertChoice* choices, int64_t every_row, Exp
   const int64_t all = plan.rows * plan.choices;
   for (int64_t i = threadIdx.x; i < all; i += kGroupThreads) atomicAdd(&count[expert_of(i)], 1);
   __syncthreads();
-  if (threadIdx.x == 0) {
-    int32_t slot = 0;
-    int32_t tiles = 0;
-    for (int64_t e = 0; e < plan.experts; ++e) {
-      next[e] = slot;
-      for (int32_t begin = 0; begin < count[e]; begin += kExpertTileRows) {
-        const int32_t left = count[e] - begin;
-        plan.tiles[tiles++] = {static_cast<int32_t>(e), slot + begin,
-                               left < kExpertTileRows ? left : static_cast<int32_t>(kExpertTileRows), 0};
-      }
-      slot += static_cast<int32_t>(round_up(count[e], 8));
+  // A thread for each expert: how many slots and tiles those before it take.
+  const int32_t expert = static_cast<int32_t>(threadIdx.x);
+  const int32_t rows = expert < plan.experts ? count[expert] : 0;
+  const int2 own = {static_cast<int32_t>(round_up(rows, 8)), static_cast<int32_t>(ceil_div(rows, kExpertTileRows))};
+  int2 sum = own;
+  for (int step = 1; step < 32; step *= 2) {
+    const int2 lower = {__shfl_up_sync(~0U, sum.x, step), __shfl_up_sync(~0U, sum.y, step)};
+    if (expert % 32 >= step) sum = {sum.x + lower.x, sum.y + lower.y};
+  }
+  if (expert % 32 == 31) of_warps[expert / 32] = sum;
+  __syncthreads();
+  for (int warp = 0; warp < expert / 32; ++warp) sum = {sum.x + of_warps[warp].x, sum.y + of_warps[warp].y};
+  if (expert == kGroupThreads - 1) *plan.tile_count = sum.y;
+  if (rows > 0) {
+    const int32_t slot = sum.x - own.x;
+    next[expert] = slot;
+    for (int32_t begin = 0; begin < rows; begin += kExpertTileRows) {
+      const int32_t left = rows - begin;
+      plan.tiles[sum.y - own.y + begin / kExpertTileRows] = {
+          expert, slot + begin, left < kExpertTileRows ? left : static_cast<int32_t>(kExpertTileRows), 0};
     }
-    *plan.tile_count = tiles;
   }
   __syncthreads();
   for (int64_t i = threadIdx.x; i < all; i += kGroupThreads) {
@@ -95,6 +106,7 @@ __global__ void group_kernel(const ExpertChoice* choices, int64_t every_row, Exp
 
 // One thread for eight columns of a row.
 __global__ void combine_kernel(ExpertPlan plan, const __nv_bfloat16* y, int64_t hidden, __nv_bfloat16* out) {
+  cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
   const int64_t row = blockIdx.y;
   const int64_t column = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * 8;
@@ -115,6 +127,7 @@ __global__ void combine_kernel(ExpertPlan plan, const __nv_bfloat16* y, int64_t 
 // One block for each token.
 __global__ void gather_kernel(KvPages pages, const int32_t* page_table, int64_t begin, int64_t latent,
                               __nv_bfloat16* latents, __nv_bfloat16* k_rope) {
+  cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
   const int64_t position = begin + blockIdx.x;
   const int64_t page = page_table[position / kPageTokens];

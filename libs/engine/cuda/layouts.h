@@ -18,7 +18,7 @@ inline constexpr int64_t kTileBytes = kTile * kTile;  // of FP8 codes
 inline constexpr int64_t kPageTokens = 64;            // of the KV cache, = kBlockTokens
 inline constexpr int64_t kChunkValues = 64;           // bf16 values of a page's line, 128 bytes
 inline constexpr int64_t kChunkBytes = kPageTokens * 2 * kChunkValues;
-inline constexpr int64_t kExpertTileRows = 64;  // rows of one expert that are computed together at most
+inline constexpr int64_t kExpertTileRows = 32;  // rows of one expert that are computed together at most
 
 BELLWETHER_HOST_DEVICE constexpr int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;

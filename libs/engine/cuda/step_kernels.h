@@ -71,8 +71,34 @@ struct Bf16Product {
   __nv_bfloat16* y_bf16 = nullptr;
   int64_t y_stride = 0;
   int64_t splits = 1;
+  // Several products of one shape, of which the next reads and writes so many values further on. One of them: splits.
+  int64_t products = 1;
+  int64_t x_step = 0;
+  int64_t w_step = 0;
+  int64_t y_step = 0;
 };
 void bf16_gemm(const Bf16Product& product, cudaStream_t stream);
+
+// Which experts each row goes to, as cpu/router.h's choose_experts(), in order of expert.
+struct RouterShape {
+  int64_t experts = 0;  // routed ones, 1024 at most
+  int64_t chosen = 0;   // of each row, 32 at most
+  int64_t groups = 1;   // 64 at most
+  int64_t groups_chosen = 1;
+  bool norms_weights = true;
+  float scaling = 1;
+};
+// logits: (splits, rows, experts), which add up. bias: (experts). choices: (rows, chosen).
+void choose_experts(const RouterShape& shape, const float* logits, int64_t splits, const float* bias, int64_t rows,
+                    ExpertChoice* choices, cudaStream_t stream);
+
+// The largest of a row's logits (width), and first_id + its index, the lowest among equals.
+struct LikelyToken {
+  float logit;
+  int32_t id;
+};
+void most_likely(const float* logits, int64_t rows, int64_t width, int64_t stride, int64_t first_id, LikelyToken* out,
+                 cudaStream_t stream);
 
 // out (count, width) = rows `index` (count) of x (_, width); index < 0: zeros.
 void gather_rows(const __nv_bfloat16* x, const int32_t* index, int64_t count, int64_t width, __nv_bfloat16* out,

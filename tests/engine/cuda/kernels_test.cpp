@@ -27,13 +27,16 @@ TEST(CudaKernels, FewRowsEqualThePlainProduct) {
     const OnDevice<float> of_tiles(random_scales(w.row_tiles() * w.col_tiles()));
     w.tiles = tiles.get();
     w.scales = of_tiles.get();
-    for (const int64_t rows : {1, 5, 8, 9, 16, 24, 33, 64, 65, 128, 200}) {
+    for (const int64_t rows : {1, 5, 8, 9, 16, 24, 33, 64, 65, 128, 200, 256, 300}) {
       const RandomRows x(rows, cols);
       const OnDevice<__nv_bfloat16> y(rows * outputs);
       const OnDevice<__nv_bfloat16> wanted(rows * outputs);
-      fp8_gemm(x.codes_of, rows, w, y.get(), outputs, nullptr);
       simple::fp8_gemm(x.codes_of, rows, w, wanted.get(), outputs, nullptr);
-      EXPECT_LT(relative_error(y.read(), wanted.read()), 5e-3) << outputs << "x" << cols << ", rows " << rows;
+      for (const bool is_fixed : {false, true}) {
+        y.poison();
+        fp8_gemm(x.codes_of, rows, w, y.get(), outputs, is_fixed, nullptr);
+        EXPECT_LT(relative_error(y.read(), wanted.read()), 5e-3) << outputs << "x" << cols << ", rows " << rows;
+      }
     }
   }
 }
@@ -190,6 +193,52 @@ TEST(CudaKernels, FixedPiecesMakeARowIndependentOfItsBatch) {
   for (int64_t row = 0; row < rows.rows(); ++row) {
     const auto alone = rows.fast(row, row + 1, true);
     EXPECT_EQ(std::memcmp(alone.data(), together.data() + row * std::ssize(alone), alone.size() * 2), 0) << row;
+  }
+}
+
+// A row in batches of every size that has a kernel of its own.
+TEST(CudaKernels, FixedProductsMakeARowIndependentOfItsBatch) {
+  Fp8Matrix w{.rows = 2112, .cols = 7168};
+  const OnDevice<uint8_t> tiles(random_codes(w.tiles_bytes()));
+  const OnDevice<float> of_tiles(random_scales(w.row_tiles() * w.col_tiles()));
+  w.tiles = tiles.get();
+  w.scales = of_tiles.get();
+  const OnDevice<__nv_bfloat16> x(random_bf16(300 * w.cols));
+  std::vector<__nv_bfloat16> first;
+  for (const int64_t rows : {1, 12, 30, 64, 128, 200, 300}) {
+    const RandomRows codes(rows, w.cols);
+    quantise_rows(x.get(), rows, w.cols, codes.codes_of, nullptr);
+    const OnDevice<__nv_bfloat16> y(rows * w.rows);
+    fp8_gemm(codes.codes_of, rows, w, y.get(), w.rows, true, nullptr);
+    std::vector<__nv_bfloat16> row = y.read();
+    row.resize(static_cast<size_t>(w.rows));
+    if (rows == 1) first = row;
+    EXPECT_EQ(std::memcmp(row.data(), first.data(), row.size() * sizeof(__nv_bfloat16)), 0) << rows << " rows";
+  }
+}
+
+TEST(CudaKernels, LatentProductsEqualThePlainOnes) {
+  for (const LatentShape& shape : {LatentShape{.heads = 8, .latent = 512, .rope = 64, .nope = 128, .v = 128},
+                                   LatentShape{.heads = 3, .latent = 36, .rope = 8, .nope = 12, .v = 20},
+                                   LatentShape{.heads = 4, .latent = 192, .rope = 48, .nope = 40, .v = 56}}) {
+    const OnDevice<__nv_bfloat16> kv_b(random_bf16(shape.heads * (shape.nope + shape.v) * shape.latent));
+    const OnDevice<__nv_bfloat16> keys(shape.heads * shape.latent * shape.nope);
+    transpose_keys(shape, kv_b.get(), keys.get(), nullptr);
+    for (const int64_t rows : {1, 7, 16, 17, 100}) {
+      const OnDevice<__nv_bfloat16> q(random_bf16(rows * shape.heads * (shape.nope + shape.rope)));
+      const OnDevice<__nv_bfloat16> latents(random_bf16(rows * shape.heads * shape.latent));
+      const int64_t width = shape.latent + shape.rope;
+      const OnDevice<__nv_bfloat16> absorbed(rows * shape.heads * width);
+      const OnDevice<__nv_bfloat16> absorbed_plainly(rows * shape.heads * width);
+      const OnDevice<__nv_bfloat16> expanded(rows * shape.heads * shape.v);
+      const OnDevice<__nv_bfloat16> expanded_plainly(rows * shape.heads * shape.v);
+      absorb_queries(shape, q.get(), rows, keys.get(), absorbed.get(), nullptr);
+      simple::absorb_queries(shape, q.get(), rows, kv_b.get(), absorbed_plainly.get(), nullptr);
+      EXPECT_LT(relative_error(absorbed.read(), absorbed_plainly.read()), 3e-3) << shape.latent << ", rows " << rows;
+      expand_outputs(shape, latents.get(), rows, kv_b.get(), expanded.get(), nullptr);
+      simple::expand_outputs(shape, latents.get(), rows, kv_b.get(), expanded_plainly.get(), nullptr);
+      EXPECT_LT(relative_error(expanded.read(), expanded_plainly.read()), 3e-3) << shape.latent << ", rows " << rows;
+    }
   }
 }
 

@@ -27,7 +27,7 @@ class OnDevice {
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
 
-  void poison() { check(cudaMemset(data_, 0xFF, count_ * sizeof(T)), "cudaMemset"); }
+  void poison() const { check(cudaMemset(data_, 0xFF, count_ * sizeof(T)), "cudaMemset"); }
   // Copies `values` to where element `begin` is.
   void write(const std::vector<T>& values, int64_t begin) {
     check(cudaMemcpy(data_ + begin, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
