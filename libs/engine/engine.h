@@ -24,6 +24,9 @@ namespace bellwether::engine {
 using SequenceId = uint64_t;
 
 struct EngineOptions {
+  std::optional<int> gpu = {};  // CUDA's number of the GPU that computes; none = the CPU does
+  // On a GPU: sums do not depend on what else is in the batch, which costs some time. On a CPU they never do.
+  bool deterministic = true;
   int threads = 0;                 // computing threads; 0 = one for each CPU this process may run on
   int sequences_max = 64;          // running at once
   int waiting_max = 256;           // admitted beyond that

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <type_traits>
 
 #include "engine/cpu/thread_pool.h"
@@ -27,6 +28,18 @@ void check_range(const char* name, T value, std::type_identity_t<T> min, std::ty
 }
 
 }  // namespace
+
+std::optional<int> gpu_of(std::string_view device) {
+  if (device == "cpu") return std::nullopt;
+  constexpr std::string_view kPrefix = "cuda:";
+  int number = -1;
+  if (device.starts_with(kPrefix)) {
+    const char* end = device.data() + device.size();
+    const auto [parsed, error] = std::from_chars(device.data() + kPrefix.size(), end, number);
+    if (error == std::errc() && parsed == end && number >= 0) return number;
+  }
+  throw ConfigError(fmt::format("device is {}, which is neither cpu nor cuda:N", device));
+}
 
 EngineOptions resolve(const EngineOptions& options, const ModelConfig& config) {
   EngineOptions resolved = options;

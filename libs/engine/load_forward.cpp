@@ -10,11 +10,25 @@
 #include "engine/cpu/cpu_forward.h"
 #include "engine/cpu/model_weights.h"
 #include "engine/cpu/thread_pool.h"
+#ifdef BELLWETHER_CUDA
+#include "engine/cuda/load_cuda_forward.h"
+#endif
 
 namespace bellwether::engine {
 namespace {
 
 constexpr std::streamsize kConfigBytesMax = 1 << 20;
+
+std::unique_ptr<RankForward> load_gpu_forward([[maybe_unused]] const ModelConfig& config, const EngineOptions& options,
+                                              [[maybe_unused]] weights::TensorSource& source,
+                                              [[maybe_unused]] const std::function<void(double)>& progress) {
+#ifdef BELLWETHER_CUDA
+  return cuda::load_cuda_forward(config, options, source, progress);
+#else
+  throw ConfigError(
+      fmt::format("device is cuda:{}, but this program was built without CUDA (-DBELLWETHER_CUDA=ON)", *options.gpu));
+#endif
+}
 
 }  // namespace
 
@@ -32,6 +46,7 @@ ModelConfig load_config(const std::filesystem::path& folder) {
 std::unique_ptr<RankForward> load_forward(const ModelConfig& config, const EngineOptions& options,
                                           std::unique_ptr<weights::TensorSource> source,
                                           const std::function<void(double)>& progress) {
+  if (options.gpu) return load_gpu_forward(config, options, *source, progress);
   auto pool = std::make_unique<cpu::ThreadPool>(options.threads);
   const cpu::WeightsWanted wanted{.rank = options.rank, .ranks = options.ranks, .draft = options.draft_tokens > 0};
   cpu::ModelWeights weights = cpu::load_weights(config, wanted, std::move(source), *pool, progress);

@@ -17,6 +17,7 @@ class Rope {
   void angles(int64_t position, float* cosine, float* sine) const;
 
   [[nodiscard]] const std::vector<float>& frequencies() const { return frequencies_; }
+  [[nodiscard]] float magnitude() const { return magnitude_; }
 
  private:
   std::vector<float> frequencies_;  // (qk_rope_head_dim / 2), radians per position
