@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "engine/engine_options.h"
 #include "mesh/card_digest.h"
 #include "mesh/error.h"
 #include "worker/model_card.h"
@@ -35,7 +36,8 @@ v1::GroupOptions group_options_of(const engine::EngineOptions& options) {
 }
 
 engine::EngineOptions engine_options(const v1::GroupOptions& options, const WorkerSettings& settings) {
-  return {.threads = static_cast<int>(settings.threads),
+  return {.gpu = engine::gpu_of(settings.device),
+          .threads = static_cast<int>(settings.threads),
           .sequences_max = checked<int>("sequences_max", options.sequences_max()),
           .kv_blocks = checked<int64_t>("kv_blocks", options.kv_blocks()),
           .batch_tokens_max = checked<int>("batch_tokens_max", options.batch_tokens_max()),

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "engine/engine_options.h"
 #include "mesh/address.h"
 #include "mesh/ids.h"
 #include "text/chat_format.h"
@@ -88,7 +89,8 @@ void declare(mesh::Settings& declared, WorkerSettings& settings) {
   declared.add("replica-id", &settings.replica_id,
                {.sentence = "Name of this replica, unique in the mesh; empty makes one up"});
   declare_engine(declared, settings);
-  declared.add("device", &settings.device, {.sentence = "What computes", .choices = {"cpu"}});
+  declared.add("device", &settings.device,
+               {.sentence = "What computes: cpu, or cuda:N for the GPU that CUDA numbers so, if built with CUDA"});
   declared.add("load-format", &settings.load_format,
                {.sentence = "Where weights come from; synthetic needs config.json only and makes the weights up",
                 .choices = {"auto", "safetensors", "synthetic"}});
@@ -129,6 +131,11 @@ WorkerSettings resolve(WorkerSettings settings) {
   if (!std::filesystem::is_directory(settings.model, error)) {
     refuse("--model", fmt::format("'{}' is not a folder", settings.model));
   }
+  try {
+    (void)engine::gpu_of(settings.device);
+  } catch (const engine::ConfigError& error) {
+    refuse("--device", error.what());
+  }
   require_sound_ranks(settings);
   if (settings.served_model_name.empty()) settings.served_model_name = folder_name(settings.model);
   if (settings.replica_id.empty()) settings.replica_id = mesh::random_id(short_name(settings.served_model_name));
@@ -136,7 +143,8 @@ WorkerSettings resolve(WorkerSettings settings) {
 }
 
 engine::EngineOptions engine_options(const WorkerSettings& settings) {
-  return {.threads = static_cast<int>(settings.threads),
+  return {.gpu = engine::gpu_of(settings.device),
+          .threads = static_cast<int>(settings.threads),
           .sequences_max = static_cast<int>(settings.max_num_seqs),
           .waiting_max = static_cast<int>(settings.max_num_waiting),
           .kv_blocks = settings.kv_blocks,
