@@ -131,9 +131,9 @@ asio::awaitable<std::shared_ptr<const ServedModel>> ModelCardClient::build(v1::M
   const auto job = std::make_shared<Job>();
   job->card = std::move(card);
   const auto timer = std::make_shared<asio::steady_timer>(executor_, mesh::TimePoint::max());
-  asio::post(builder_, [job, timer, executor = executor_] {
+  asio::post(builder_, [job, timer, executor = executor_, templates = limits_.templates] {
     try {
-      job->model = std::make_shared<const ServedModel>(make_served_model(job->card));
+      job->model = std::make_shared<const ServedModel>(make_served_model(job->card, templates));
     } catch (...) {
       job->error = std::current_exception();
     }

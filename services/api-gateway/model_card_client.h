@@ -21,7 +21,8 @@ namespace bellwether::gateway {
 struct CardLimits {
   std::chrono::milliseconds fetch_time_max{10000};
   uint64_t card_bytes_max = 256ull * 1024 * 1024;
-  size_t cards_max = 32;  // kept; beyond it the one used least recently is forgotten
+  text::jinja::Limits templates = {};  // of chat templates
+  size_t cards_max = 32;               // kept; beyond it the one used least recently is forgotten
 };
 
 // Lives on one single-threaded executor.

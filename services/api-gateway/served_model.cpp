@@ -9,6 +9,7 @@
 #include "api-gateway/json_fields.h"
 #include "mesh/error.h"
 #include "text/deepseek_markers.h"
+#include "text/template_format.h"
 #include "text/tool_calls.h"
 
 namespace bellwether::gateway {
@@ -77,15 +78,23 @@ text::Tokenizer read_tokenizer(const v1::ModelCard& card) {
   }
 }
 
+std::shared_ptr<const text::ChatFormat> read_chat_format(const v1::ModelCard& card, const text::jinja::Limits& limits) {
+  try {
+    return text::make_chat_format(card.chat_format(), card.tokenizer_config_json(), limits);
+  } catch (const text::TextError& error) {
+    throw mesh::Error(mesh::ErrorCode::kInternal, error.what());
+  }
+}
+
 }  // namespace
 
-ServedModel make_served_model(const v1::ModelCard& card) {
+ServedModel make_served_model(const v1::ModelCard& card, const text::jinja::Limits& template_limits) {
   const json::object config = parse_file(card.config_json(), "config.json");
   const json::object generation = parse_file(card.generation_config_json(), "generation_config.json");
   const json::object tokenizer_config = parse_file(card.tokenizer_config_json(), "tokenizer_config.json");
 
   ServedModel model{.digest = card.digest(), .tokenizer = read_tokenizer(card)};
-  model.chat_format = text::find_chat_format(card.chat_format());
+  model.chat_format = read_chat_format(card, template_limits);
   model.defaults = read_defaults(generation);
   model.eos_ids = read_ids(generation, "eos_token_id");
   if (model.eos_ids.empty()) model.eos_ids = read_ids(config, "eos_token_id");

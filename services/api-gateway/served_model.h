@@ -9,6 +9,7 @@
 
 #include "bellwether/v1/mesh.pb.h"
 #include "text/chat_format.h"
+#include "text/jinja/budget.h"
 #include "text/tokenizer.h"
 
 namespace bellwether::gateway {
@@ -36,6 +37,6 @@ struct ServedModel {
 };
 
 // Throws Error{kInternal} naming the file of the card that cannot be used. Takes long for large tokenizers.
-[[nodiscard]] ServedModel make_served_model(const v1::ModelCard& card);
+[[nodiscard]] ServedModel make_served_model(const v1::ModelCard& card, const text::jinja::Limits& template_limits = {});
 
 }  // namespace bellwether::gateway

@@ -40,6 +40,10 @@ void GatewaySettings::declare(mesh::Settings& settings) {
   add("prompt-tokens-max", &prompt_tokens_max, "Longest prompt, where the model's context allows more", "tokens", 1,
       1 << 30);
   add("streams-max", &streams_max, "Requests being generated at once; one more is answered 503", "", 1, 1 << 20);
+  add("template-steps-max", &template_steps_max, "Steps that a model's chat template may take for one conversation", "",
+      1000, 1e12);
+  add("template-bytes-max", &template_bytes_max, "Longest prompt that a model's chat template may write", "bytes", 1024,
+      1 << 30);
   add("card-ms-max", &card_ms_max, "Longest wait for a model's card", "ms", 1, kDayMs);
   add("placement-ms-max", &placement_ms_max, "Longest wait for a scheduler to place a request", "ms", 1, kDayMs);
   add("queue-ms-max", &queue_ms_max,
@@ -73,6 +77,11 @@ RequestLimits GatewaySettings::request_limits() const {
           .prompts_max = static_cast<size_t>(prompts_max),
           .prompt_tokens_max = static_cast<size_t>(prompt_tokens_max),
           .choices_max = static_cast<uint32_t>(choices_max)};
+}
+
+text::jinja::Limits GatewaySettings::template_limits() const {
+  return {.output_bytes_max = static_cast<size_t>(template_bytes_max),
+          .steps_max = static_cast<uint64_t>(template_steps_max)};
 }
 
 }  // namespace bellwether::gateway

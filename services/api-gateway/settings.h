@@ -7,6 +7,7 @@
 #include "api-gateway/generation_parameters.h"
 #include "mesh/http_server.h"
 #include "mesh/settings.h"
+#include "text/jinja/budget.h"
 
 namespace bellwether::gateway {
 
@@ -25,6 +26,9 @@ struct GatewaySettings {
   int64_t choices_max = 128;
   int64_t streams_max = 4096;
 
+  int64_t template_steps_max = 5'000'000;
+  int64_t template_bytes_max = 64 * 1024 * 1024;
+
   int64_t card_ms_max = 10000;
   int64_t placement_ms_max = 5000;
   int64_t queue_ms_max = 120000;
@@ -40,6 +44,7 @@ struct GatewaySettings {
   void declare(mesh::Settings& settings);
   [[nodiscard]] mesh::HttpLimits http_limits() const;
   [[nodiscard]] RequestLimits request_limits() const;
+  [[nodiscard]] text::jinja::Limits template_limits() const;
 };
 
 }  // namespace bellwether::gateway

@@ -8,6 +8,7 @@
 
 #include "mesh/card_digest.h"
 #include "mesh/error.h"
+#include "text/template_format.h"
 
 namespace bellwether::worker {
 namespace {
@@ -42,6 +43,13 @@ v1::ModelCard read_card_files(const fs::path& folder, bool tokenizer_required) {
   card.set_generation_config_json(read_file(folder / "generation_config.json", kConfigBytesMax, false));
   card.set_tokenizer_json(read_file(folder / "tokenizer.json", kTokenizerBytesMax, tokenizer_required));
   card.set_tokenizer_config_json(read_file(folder / "tokenizer_config.json", kConfigBytesMax, false));
+  const std::string chat_template = read_file(folder / "chat_template.jinja", kConfigBytesMax, false);
+  if (chat_template.empty()) return card;
+  try {
+    card.set_tokenizer_config_json(text::with_chat_template(card.tokenizer_config_json(), chat_template));
+  } catch (const text::TextError& error) {
+    refuse(folder / "tokenizer_config.json", error.what());
+  }
   return card;
 }
 

@@ -14,7 +14,8 @@ inline constexpr size_t kConfigBytesMax = size_t{4} * 1024 * 1024;      // each 
 inline constexpr size_t kTokenizerBytesMax = size_t{64} * 1024 * 1024;  // DeepSeek-V3's has 8 MB
 
 // Reads the folder's files into a card without name, chat format, context length or digest. config.json must be there,
-// and tokenizer.json if `tokenizer_required`. Throws mesh::Error{kInvalidArgument} naming the file. Blocks.
+// and tokenizer.json if `tokenizer_required`. A chat_template.jinja becomes the tokenizer_config's chat_template.
+// Throws mesh::Error{kInvalidArgument} naming the file. Blocks.
 [[nodiscard]] v1::ModelCard read_card_files(const std::filesystem::path& folder, bool tokenizer_required);
 
 // A card ready to be sent.

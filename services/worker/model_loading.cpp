@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "mesh/error.h"
 #include "mesh/log.h"
+#include "text/template_format.h"
 #include "worker/model_card.h"
 
 namespace bellwether::worker {
@@ -44,9 +46,14 @@ std::unique_ptr<engine::Engine> make_engine(const WorkerSettings& settings, cons
   return engine::Engine::load(settings.model, options, progress);
 }
 
-}  // namespace
-
-namespace {
+std::string chat_format_of(const WorkerSettings& settings, const v1::ModelCard& card) {
+  try {
+    return text::choose_chat_format(settings.chat_format, card.tokenizer_config_json());
+  } catch (const text::TextError& error) {
+    throw mesh::Error(mesh::ErrorCode::kInvalidArgument,
+                      std::string(error.what()) + "; give --chat-format a built-in format, or none", "--chat-format");
+  }
+}
 
 std::shared_ptr<const text::grammar::Vocabulary> make_vocabulary(const v1::ModelCard& card, int64_t vocab_size) {
   if (card.tokenizer_json().empty()) return nullptr;
@@ -64,10 +71,10 @@ std::shared_ptr<const text::grammar::Vocabulary> make_vocabulary(const v1::Model
 LoadedModel load_model(const WorkerSettings& settings, const std::function<void(double)>& progress) {
   LoadedModel loaded;
   loaded.card = read_card_files(settings.model, settings.load_format != "synthetic");
+  loaded.card.set_chat_format(chat_format_of(settings, loaded.card));
   loaded.engine = make_engine(settings, loaded.card, progress);
   loaded.vocabulary = make_vocabulary(loaded.card, loaded.engine->config().vocab_size);
   loaded.card.set_model(settings.served_model_name);
-  loaded.card.set_chat_format(settings.chat_format);
   loaded.card.set_context_tokens_max(static_cast<uint32_t>(facts_of(*loaded.engine).context_tokens_max));
   return loaded;
 }

@@ -7,7 +7,7 @@
 #include "engine/engine_options.h"
 #include "mesh/address.h"
 #include "mesh/ids.h"
-#include "text/chat_format.h"
+#include "text/template_format.h"
 
 namespace bellwether::worker {
 namespace {
@@ -95,7 +95,9 @@ void declare(mesh::Settings& declared, WorkerSettings& settings) {
                {.sentence = "Where weights come from; synthetic needs config.json only and makes the weights up",
                 .choices = {"auto", "safetensors", "synthetic"}});
   declared.add("chat-format", &settings.chat_format,
-               {.sentence = "How messages become a prompt", .choices = text::chat_format_names()});
+               {.sentence = "How messages become a prompt; auto is the built-in format that does what the model's own "
+                            "chat template does, else the template",
+                .choices = text::chat_format_choices()});
   declared.add(
       "threads", &settings.threads,
       {.sentence = "Computing threads; 0 takes one for each CPU this process may run on", .min = 0, .max = 1024});

@@ -19,7 +19,7 @@ struct WorkerSettings {
   double echo_prefill_tokens_per_s = 10000;
   std::string device = "cpu";
   std::string load_format = "auto";
-  std::string chat_format = "deepseek-r1";
+  std::string chat_format = "auto";
   int64_t threads = 0;
   int64_t max_num_seqs = 64;
   int64_t max_num_waiting = 256;

@@ -12,11 +12,15 @@
 
 #include <boost/json/parse.hpp>
 
+#include "api-gateway/failure.h"
+#include "api-gateway/job.h"
 #include "api-gateway/logprobs.h"
 #include "api-gateway/output_text.h"
 #include "api-gateway/stop_strings.h"
 #include "api-gateway/token_order.h"
+#include "mesh/error.h"
 #include "scripted_mesh.h"
+#include "text/template_format.h"
 
 namespace bellwether::gateway {
 namespace {
@@ -237,6 +241,49 @@ TEST_F(OutputTextTest, ServedModelOfTheDemo) {
   EXPECT_EQ(model_->defaults.top_k, 0U);
   EXPECT_EQ(model_->tool_marker_ids.size(), text::tool_call_markers().size());
   EXPECT_NE(model_->chat_format, nullptr);
+}
+
+ChatRequest one_message(const std::string& content) {
+  ChatRequest chat;
+  chat.conversation.messages = {{.role = text::Role::kUser, .content = content}};
+  return chat;
+}
+
+v1::ModelCard card_with_template(const std::string& source) {
+  v1::ModelCard card = testing::demo_card();
+  card.set_chat_format("template");
+  card.set_tokenizer_config_json(text::with_chat_template(card.tokenizer_config_json(), source));
+  return card;
+}
+
+TEST(ServedModelTemplate, MakesThePromptOrRefusesTheMessages) {
+  const ServedModel model = make_served_model(
+      card_with_template("{% if messages[0].content == 'No' %}{{ raise_exception('Say yes.') }}{% endif %}"
+                         "{{ bos_token + messages[0].content + '<think>' }}"));
+  const PromptLimits limits{.context_tokens_max = 100, .prompt_tokens_max = 100};
+  bool opens_reasoning = false;
+  EXPECT_EQ(encode_conversation(one_message("Yes"), model, limits, "messages", opens_reasoning),
+            model.tokenizer.encode("<｜begin▁of▁sentence｜>Yes<think>"));
+  EXPECT_TRUE(opens_reasoning);
+  try {
+    (void)encode_conversation(one_message("No"), model, limits, "messages", opens_reasoning);
+    FAIL();
+  } catch (const RequestFailed& error) {
+    EXPECT_EQ(error.failure().status, 400U);
+    EXPECT_EQ(error.failure().message, "Say yes.");
+    EXPECT_EQ(error.failure().param, "messages");
+  }
+}
+
+TEST(ServedModelTemplate, IsHeldToItsLimitsAndRefusedWhereItCannotBeLoaded) {
+  const v1::ModelCard card = card_with_template("{% for i in range(1000) %}{{ i }}{% endfor %}");
+  const ServedModel model = make_served_model(card, {.steps_max = 1000});
+  bool opens_reasoning = false;
+  EXPECT_THROW(
+      (void)encode_conversation(one_message("a"), model, {.context_tokens_max = 100'000, .prompt_tokens_max = 100'000},
+                                "messages", opens_reasoning),
+      RequestFailed);
+  EXPECT_THROW((void)make_served_model(card_with_template("{% include 'x' %}")), mesh::Error);
 }
 
 TEST_F(OutputTextTest, ReferenceAnswersTokenByToken) {

@@ -48,6 +48,15 @@ TEST_F(ModelFolder, IsReadAsItIs) {
   EXPECT_EQ(card.tokenizer_config_json(), "{\"b\":2}");
 }
 
+TEST_F(ModelFolder, AChatTemplateOfItsOwnFileGoesBeforeTheConfigs) {
+  write("config.json", "{}");
+  write("tokenizer_config.json", R"({"b":2,"chat_template":"old"})");
+  write("chat_template.jinja", "{{ new }}\n");
+  EXPECT_EQ(read_card_files(folder_, false).tokenizer_config_json(), R"({"b":2,"chat_template":"{{ new }}\n"})");
+  write("tokenizer_config.json", "[]");
+  EXPECT_THAT(refusal(false), HasSubstr("tokenizer_config.json is not a JSON object"));
+}
+
 TEST_F(ModelFolder, NeedsNoTokenizerForMadeUpWeights) {
   write("config.json", "{}");
   EXPECT_EQ(read_card_files(folder_, false).tokenizer_json(), "");
