@@ -333,10 +333,12 @@ TEST_P(Kernels, RunningSoftmaxIsTheSoftmax) {
 // y (rows, outputs) by amx.h
 std::vector<float> amx_product(const std::vector<float>& x, int64_t rows, const Matrix& w, int64_t begin, int64_t end) {
   Scratch<std::byte> packed;
-  std::byte* to = packed.at_least(amx::packed_bytes(rows, w.cols));
-  for (int64_t row = 0; row < rows; row += amx::kGroupRows) {
-    amx::pack_group(x.data() + row * w.cols, w.cols, std::min(amx::kGroupRows, rows - row), w.cols,
-                    to + amx::packed_bytes(row, w.cols));
+  const int64_t width = amx::group_width(rows);
+  const int64_t groups = (rows + width - 1) / width;
+  std::byte* to = packed.at_least(groups * amx::packed_bytes(width, w.cols));
+  for (int64_t group = 0; group < groups; ++group) {
+    amx::pack_group(x.data() + group * width * w.cols, w.cols, std::min(width, rows - group * width), w.cols, width,
+                    to + group * amx::packed_bytes(width, w.cols));
   }
   std::vector<float> y(static_cast<size_t>(rows * (end - begin) + 1), -7);
   amx::dot_packed(to, rows, w, begin, end, y.data(), end - begin);
@@ -370,7 +372,7 @@ TEST(Amx, ProductsAreRightAndDoNotDependOnTheirNeighbours) {
         ASSERT_NEAR(together[r * kOutputs + o], sum, magnitude * 0x1p-16) << "row " << r << " output " << o;
       }
     }
-    for (const int64_t rows : {1, 2, 16, 17, 33, 129}) {
+    for (const int64_t rows : {1, 2, 3, 5, 8, 9, 16, 17, 33, 129}) {
       for (const auto [begin, end] : {std::pair<int64_t, int64_t>{0, 134}, {8, 9}, {24, 72}, {120, 134}}) {
         const int64_t first = kRows - rows;
         const std::vector<float> part(x.begin() + first * cols, x.end());

@@ -13,6 +13,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <type_traits>
 
 // The rest of the program runs on CPUs that have none of this.
 #define BELLWETHER_AMX \
@@ -31,7 +33,7 @@ constexpr int64_t kTiles = 2;         // of weights that are multiplied together
 constexpr int64_t kStrip = kTiles * kTileRows;
 constexpr int64_t kTileSums = kTileRows * kGroupRows;
 constexpr int64_t kGroupSums = kTiles * kTileSums;
-constexpr int64_t kRowBlock = 8 * kGroupRows;  // rows of inputs that a second-level cache keeps for all outputs
+constexpr int64_t kRowBlock = 16 * kGroupRows;  // rows of inputs that a second-level cache keeps for all outputs
 
 // A process must ask its kernel for the tiles' registers once, before its threads use them.
 bool request_permission() {
@@ -150,10 +152,6 @@ BELLWETHER_AMX_INLINE const std::byte* address(const Matrix& w, int64_t row, int
   return w.data + row * w.stride + col;
 }
 
-BELLWETHER_AMX_INLINE std::byte* tile_row(std::byte* tiles, int64_t output) {
-  return tiles + output / kTileRows * kTileBytes + output % kTileRows * kLine;
-}
-
 BELLWETHER_AMX void unpack_row(const Matrix& w, int64_t row, const Block& block, std::byte* to) {
   constexpr int64_t kStride = kTiles * kTileBytes;
   const std::byte* from = address(w, row, block.col);
@@ -162,38 +160,63 @@ BELLWETHER_AMX void unpack_row(const Matrix& w, int64_t row, const Block& block,
   }
 }
 
-// Outputs [begin, end) of a block's strip as tiles (steps, kTiles, kTileBytes), with zeros beyond the block's last.
-// Asks memory for the same of `ahead`, which is to be unpacked next: the CPU does not foresee such jumps.
-BELLWETHER_AMX_INLINE void unpack(const Matrix& w, const Block& block, const Block& ahead, int64_t begin, int64_t end,
-                                  std::byte* tiles) {
+// kCount whole rows of a block from `row` on, whose tiles' rows are neighbours from `to` on; asks memory for as many
+// bytes from `soon` on. Zeros and subnormals are looked for once for all rows.
+template <int64_t kCount>
+BELLWETHER_AMX_INLINE void unpack_rows(const Matrix& w, int64_t row, const Block& block, const char* soon,
+                                       std::byte* to) {
   constexpr int64_t kStride = kTiles * kTileBytes;
-  const std::byte* from = address(w, block.row, block.col);
-  const auto* soon = reinterpret_cast<const char*>(address(w, ahead.row, ahead.col));
-  const int64_t cols = block.col_end - block.col;
-  const bool is_whole = cols == kScaleBlock;
-  const int64_t last = std::min(end, block.row_end - block.row);
-  for (int64_t i = begin; i < last; ++i) {
-    std::byte* to = tile_row(tiles, i);
-    _mm_prefetch(soon + i * w.stride, _MM_HINT_T1);
-    _mm_prefetch(soon + i * w.stride + kLine, _MM_HINT_T1);
-    if (__builtin_expect(static_cast<long>(is_whole), 1) != 0) {
-      const __m512i first = _mm512_loadu_si512(from + i * w.stride);
-      const __m512i second = _mm512_loadu_si512(from + i * w.stride + kUnit);
-      if (__builtin_expect(_kortestz_mask64_u8(not_normal(first), not_normal(second)), 1) != 0) {
-        unpack_normal(first, to, to + kStride);
-        unpack_normal(second, to + 2 * kStride, to + 3 * kStride);
-        continue;
-      }
-    }
-    unpack_row(w, block.row + i, block, to);
+  const std::byte* from = address(w, row, block.col);
+  __mmask64 others = 0;
+#pragma unroll
+  for (int64_t i = 0; i < kCount; ++i) {
+    _mm_prefetch(soon + i * kScaleBlock, _MM_HINT_T1);
+    _mm_prefetch(soon + i * kScaleBlock + kLine, _MM_HINT_T1);
+    const __m512i first = _mm512_loadu_si512(from);
+    const __m512i second = _mm512_loadu_si512(from + kUnit);
+    others = _kor_mask64(others, _kor_mask64(not_normal(first), not_normal(second)));
+    unpack_normal(first, to + i * kLine, to + i * kLine + kStride);
+    unpack_normal(second, to + i * kLine + 2 * kStride, to + i * kLine + 3 * kStride);
+    from += w.stride;
   }
-  for (int64_t i = std::max(begin, last); i < end; ++i) {
-    std::byte* to = tile_row(tiles, i);
-    for (int64_t k = 0; k < cols; k += kStep, to += kStride) _mm512_store_si512(to, _mm512_setzero_si512());
+  if (__builtin_expect(static_cast<long>(others != 0), 0) == 0) return;
+  for (int64_t i = 0; i < kCount; ++i) {
+    from = address(w, row + i, block.col);
+    others = not_normal(_mm512_loadu_si512(from)) | not_normal(_mm512_loadu_si512(from + kUnit));
+    if (others != 0) unpack_row(w, row + i, block, to + i * kLine);
   }
 }
 
+// Outputs [begin, begin + kCount) of a block's strip as tiles (steps, kTiles, kTileBytes), with zeros beyond the
+// block's last. Asks memory for as much of the strip that follows, in the order of addresses: in any other memory is
+// slower.
+template <int64_t kCount>
+BELLWETHER_AMX_INLINE void unpack(const Matrix& w, const Block& block, int64_t begin, std::byte* tiles) {
+  static_assert(kTileRows % kCount == 0);
+  std::byte* to = tiles + begin / kTileRows * kTileBytes + begin % kTileRows * kLine;
+  const int64_t row = block.row + begin;
+  if (__builtin_expect(static_cast<long>(block.col_end - block.col == kScaleBlock && row + kCount <= block.row_end),
+                       1) != 0) {
+    const std::byte* soon = address(w, block.row + kStrip, 0) + block.col * kStrip + begin * kScaleBlock;
+    return unpack_rows<kCount>(w, row, block, reinterpret_cast<const char*>(soon), to);
+  }
+  for (int64_t i = 0; i < kCount; ++i, to += kLine) {
+    if (row + i < block.row_end) {
+      unpack_row(w, row + i, block, to);
+      continue;
+    }
+    for (int64_t k = 0; k < block.col_end - block.col; k += kStep) {
+      _mm512_store_si512(to + k / kStep * kTiles * kTileBytes, _mm512_setzero_si512());
+    }
+  }
+}
+
+// Tiles 0 to 3 hold sums, 6 and 7 inputs, both of `width` rows of inputs, high parts and low ones; 4 and 5 weights.
 struct alignas(64) TileConfig {
+  explicit TileConfig(int64_t width) {
+    for (const size_t tile : {0, 1, 2, 3, 6, 7}) row_bytes[tile] = static_cast<uint16_t>(8 * width);
+  }
+
   uint8_t palette = 1;
   uint8_t start_row = 0;
   std::array<uint8_t, 14> reserved{};
@@ -202,43 +225,81 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// sums = or += scales * tile; (outputs, kGroupRows)
-template <int kTile>
+// Elements of n vectors in turn: the first of each vector, then the second of each, and so on.
+template <int64_t n>
+BELLWETHER_AMX_INLINE void interleave(__m512i (&v)[n]) {
+  const __m512i lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i upper = _mm512_add_epi32(lower, _mm512_set1_epi32(8));
+  // `vectors` is how many a stream has by now: streams i and i + half become one.
+  for (int64_t vectors = 1; vectors < n; vectors *= 2) {
+    const int64_t half = n / 2;
+    __m512i together[n];
+    for (int64_t i = 0; i < half; ++i) {
+      together[2 * i] = _mm512_permutex2var_epi32(v[i], lower, v[i + half]);
+      together[2 * i + 1] = _mm512_permutex2var_epi32(v[i], upper, v[i + half]);
+    }
+    for (int64_t i = 0; i < n; ++i) v[i] = together[i];
+  }
+}
+
+// The other way round.
+template <int64_t n>
+BELLWETHER_AMX_INLINE void separate(__m512i (&v)[n]) {
+  const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
+  for (int64_t vectors = 1; vectors < n; vectors *= 2) {
+    const int64_t half = n / 2;
+    __m512i apart[n];
+    for (int64_t i = 0; i < half; ++i) {
+      apart[i] = _mm512_permutex2var_epi32(v[2 * i], evens, v[2 * i + 1]);
+      apart[i + half] = _mm512_permutex2var_epi32(v[2 * i], odds, v[2 * i + 1]);
+    }
+    for (int64_t i = 0; i < n; ++i) v[i] = apart[i];
+  }
+}
+
+// sums (kTileRows, kWidth) = or += scales * (high + low of the tile (kTileRows, kWidth, 2))
+template <int kTile, int64_t kWidth>
 BELLWETHER_AMX_INLINE void add_tile(const float* scales, bool is_first, float* sums) {
-  alignas(64) std::array<float, kTileSums> tile;
-  _tile_stored(kTile, tile.data(), kLine);
-  for (int64_t i = 0; i < kTileRows; ++i) {
-    const __m512 before = is_first ? _mm512_setzero_ps() : _mm512_load_ps(sums + i * kGroupRows);
-    const __m512 products = _mm512_load_ps(tile.data() + i * kGroupRows);
-    _mm512_store_ps(sums + i * kGroupRows, _mm512_fmadd_ps(_mm512_set1_ps(scales[i]), products, before));
+  alignas(64) std::array<float, 2 * kTileRows * kWidth> tile;
+  _tile_stored(kTile, tile.data(), 8 * kWidth);
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i evens = _mm512_slli_epi32(lanes, 1);
+  const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
+  const __m512 scale_of_output = _mm512_load_ps(scales);
+  for (int64_t i = 0; i < kWidth; ++i, sums += 16) {
+    const __m512i outputs = _mm512_srli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(16 * i))),
+                                              static_cast<unsigned>(std::countr_zero(static_cast<uint64_t>(kWidth))));
+    const __m512 factors = _mm512_permutexvar_ps(outputs, scale_of_output);
+    const __m512 a = _mm512_load_ps(tile.data() + 32 * i);
+    const __m512 b = _mm512_load_ps(tile.data() + 32 * i + 16);
+    const __m512 products = _mm512_add_ps(_mm512_permutex2var_ps(a, evens, b), _mm512_permutex2var_ps(a, odds, b));
+    const __m512 before = is_first ? _mm512_setzero_ps() : _mm512_load_ps(sums);
+    _mm512_store_ps(sums, _mm512_fmadd_ps(factors, products, before));
   }
 }
 
 // A block times one group of rows. Calls between(step) after each step's instructions: the CPU does both at once.
-// inputs: (steps, high and low, kTileBytes); sums: (kTiles, kTileSums).
-template <class Between>
+// inputs: (steps, 16 pairs of columns, kWidth, high and low, 2); sums: (kTiles, kTileRows, kWidth).
+template <int64_t kWidth, class Between>
 BELLWETHER_AMX_INLINE void multiply_group(const std::byte* weights, const std::byte* inputs, int64_t steps,
                                           const float* scales, bool is_first, float* sums, Between&& between) {
   _tile_zero(0);
   _tile_zero(1);
   for (int64_t step = 0; step < steps; ++step) {
     const std::byte* a = weights + step * kTiles * kTileBytes;
-    const std::byte* b = inputs + step * 2 * kTileBytes;
+    _tile_loadd(6, inputs + step * packed_bytes(kWidth, kStep), 8 * kWidth);
     _tile_loadd(4, a, kLine);
-    _tile_loadd(5, a + kTileBytes, kLine);
-    _tile_loadd(6, b, kLine);
-    _tile_loadd(7, b + kTileBytes, kLine);
     _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, a + kTileBytes, kLine);
     _tile_dpbf16ps(1, 5, 6);
-    _tile_dpbf16ps(0, 4, 7);
-    _tile_dpbf16ps(1, 5, 7);
     between(step);
   }
-  add_tile<0>(scales, is_first, sums);
-  add_tile<1>(scales + kTileRows, is_first, sums + kTileSums);
+  add_tile<0, kWidth>(scales, is_first, sums);
+  add_tile<1, kWidth>(scales + kTileRows, is_first, sums + kTileRows * kWidth);
 }
 
-// The same of two groups, whose inputs lie group_bytes apart: half as many loads for each product.
+// The same of two whole groups: half as many loads for each product.
 template <class Between>
 BELLWETHER_AMX_INLINE void multiply_two_groups(const std::byte* weights, const std::byte* inputs, int64_t group_bytes,
                                                int64_t steps, const float* scales, bool is_first, float* sums,
@@ -249,136 +310,103 @@ BELLWETHER_AMX_INLINE void multiply_two_groups(const std::byte* weights, const s
   _tile_zero(3);
   for (int64_t step = 0; step < steps; ++step) {
     const std::byte* a = weights + step * kTiles * kTileBytes;
-    const std::byte* b = inputs + step * 2 * kTileBytes;
+    const std::byte* b = inputs + step * kTileBytes;
     _tile_loadd(4, a, kLine);
     _tile_loadd(6, b, kLine);
-    _tile_loadd(7, b + group_bytes, kLine);
     _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, b + group_bytes, kLine);
     _tile_dpbf16ps(2, 4, 7);
     _tile_loadd(5, a + kTileBytes, kLine);
     _tile_dpbf16ps(1, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
-    _tile_loadd(6, b + kTileBytes, kLine);
-    _tile_loadd(7, b + group_bytes + kTileBytes, kLine);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(2, 4, 7);
-    _tile_dpbf16ps(1, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
     between(step);
   }
-  add_tile<0>(scales, is_first, sums);
-  add_tile<1>(scales + kTileRows, is_first, sums + kTileSums);
-  add_tile<2>(scales, is_first, sums + kGroupSums);
-  add_tile<3>(scales + kTileRows, is_first, sums + kGroupSums + kTileSums);
+  add_tile<0, kGroupRows>(scales, is_first, sums);
+  add_tile<1, kGroupRows>(scales + kTileRows, is_first, sums + kTileSums);
+  add_tile<2, kGroupRows>(scales, is_first, sums + kGroupSums);
+  add_tile<3, kGroupRows>(scales + kTileRows, is_first, sums + kGroupSums + kTileSums);
 }
 
-// 16 x 16 words.
-BELLWETHER_AMX_INLINE void transpose(__m512i (&v)[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  constexpr int kEven = 0x88;  // of four quarters
-  constexpr int kOdd = 0xDD;
-  for (int i = 0; i < 4; ++i) {
-    const __m512i a = _mm512_shuffle_i32x4(v[i], v[i + 4], kEven);
-    const __m512i b = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], kEven);
-    const __m512i c = _mm512_shuffle_i32x4(v[i], v[i + 4], kOdd);
-    const __m512i d = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], kOdd);
-    t[i] = _mm512_shuffle_i32x4(a, b, kEven);
-    t[i + 4] = _mm512_shuffle_i32x4(c, d, kEven);
-    t[i + 8] = _mm512_shuffle_i32x4(a, b, kOdd);
-    t[i + 12] = _mm512_shuffle_i32x4(c, d, kOdd);
-  }
-  for (int i = 0; i < 16; ++i) v[i] = t[i];
-}
-
-// y (rows, outputs) = sums (outputs, kGroupRows)
+// y (rows, outputs) = sums (outputs, kWidth)
+template <int64_t kWidth>
 BELLWETHER_AMX_INLINE void store_sums(const float* sums, int64_t rows, int64_t outputs, float* y, int64_t y_stride) {
-  if (rows == 1) {
-    for (int64_t o = 0; o < outputs; ++o) y[o] = sums[o * kGroupRows];
-    return;
-  }
-  __m512i v[16];
-  for (int64_t i = 0; i < 16; ++i) v[i] = _mm512_load_si512(sums + i * kGroupRows);
-  transpose(v);
+  __m512i v[kWidth];
+  for (int64_t i = 0; i < kWidth; ++i) v[i] = _mm512_load_si512(sums + i * 16);
+  separate(v);
   const auto mask = static_cast<__mmask16>((1U << outputs) - 1);
-  for (int64_t r = 0; r < 16; ++r) {
+  for (int64_t r = 0; r < kWidth; ++r) {
     if (r < rows) _mm512_mask_storeu_epi32(y + r * y_stride, mask, v[r]);
   }
 }
 
-// While one block is multiplied, the next is unpacked. Rows: kRowBlock at most.
+// While one block is multiplied, the next is unpacked. Rows: kRowBlock at most, in groups of kWidth.
+template <int64_t kWidth>
 BELLWETHER_AMX void dot_strips(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin,
                                int64_t row_end, float* y, int64_t y_stride) {
+  constexpr int64_t kPart = kStrip * kStep / kScaleBlock;  // outputs that are unpacked during each step
   alignas(64) std::array<std::byte, kScaleBlock / kStep * kTiles * kTileBytes> weights[2];
   alignas(64) std::array<float, kRowBlock / kGroupRows * kGroupSums> sums;
   alignas(64) std::array<float, kStrip> scales{};
-  const int64_t groups = (rows + kGroupRows - 1) / kGroupRows;
-  const int64_t group_bytes = packed_bytes(kGroupRows, w.cols);
+  const int64_t groups = (rows + kWidth - 1) / kWidth;
+  const int64_t group_bytes = packed_bytes(kWidth, w.cols);
   Blocks blocks(w, row_begin, row_end);
-  Blocks ahead = blocks;
-  ahead.advance();
-  Block block = *blocks;
-  unpack(w, block, *ahead, 0, kStrip, weights[0].data());
+  Blocks following = blocks;
+  for (int64_t i = 0; i < kStrip; i += kPart) unpack<kPart>(w, *blocks, i, weights[0].data());
   for (int current = 0; !blocks.at_end(); current = 1 - current) {
-    block = *blocks;
-    const Block next = *ahead;
-    ahead.advance();
-    if (ahead.at_end()) ahead = blocks;  // there is no more to ask memory for
-    for (int64_t o = block.row; o < block.row_end; ++o) {
-      scales[o - block.row] = w.scale_of(o, block.col) * kCodeScale;
+    const Block block = *blocks;
+    following.advance();
+    const Block next = following.at_end() ? Block{} : *following;
+    for (int64_t o = block.row, end = 0; o < block.row_end; o = end) {
+      end = std::min(w.next_scale_row(o), block.row_end);
+      std::fill_n(scales.data() + (o - block.row), end - o, w.scale_of(o, block.col) * kCodeScale);
     }
     const std::byte* tiles = weights[current].data();
     std::byte* next_tiles = weights[1 - current].data();
     const int64_t steps = (block.col_end - block.col) / kStep;
     const auto unpack_next = [&](int64_t step) BELLWETHER_AMX {
-      constexpr int64_t kPart = kStrip * kStep / kScaleBlock;
-      unpack(w, next, *ahead, step * kPart, step + 1 == steps ? kStrip : (step + 1) * kPart, next_tiles);
+      unpack<kPart>(w, next, step * kPart, next_tiles);
+      if (step + 1 < steps) return;
+      for (int64_t i = steps * kPart; i < kStrip; i += kPart) unpack<kPart>(w, next, i, next_tiles);
     };
     const auto nothing = [](int64_t) {};
-    const std::byte* inputs = packed + block.col / kStep * 2 * kTileBytes;
+    const std::byte* inputs = packed + packed_bytes(kWidth, block.col);
     const bool is_first = block.col == 0;
+    int64_t group = 0;
     if (groups == 1) {
-      multiply_group(tiles, inputs, steps, scales.data(), is_first, sums.data(), unpack_next);
-    } else {
-      multiply_two_groups(tiles, inputs, group_bytes, steps, scales.data(), is_first, sums.data(), unpack_next);
+      multiply_group<kWidth>(tiles, inputs, steps, scales.data(), is_first, sums.data(), unpack_next);
+      group = 1;
     }
-    int64_t group = 2;
-    for (; group + 2 <= groups; group += 2) {
-      multiply_two_groups(tiles, inputs + group * group_bytes, group_bytes, steps, scales.data(), is_first,
-                          sums.data() + group * kGroupSums, nothing);
-    }
-    if (group < groups) {
-      multiply_group(tiles, inputs + group * group_bytes, steps, scales.data(), is_first,
-                     sums.data() + group * kGroupSums, nothing);
+    for (; group < groups; group += 2) {
+      const std::byte* group_inputs = inputs + group * group_bytes;
+      float* group_sums = sums.data() + group * kGroupSums;
+      if (group == 0) {
+        multiply_two_groups(tiles, group_inputs, group_bytes, steps, scales.data(), is_first, group_sums, unpack_next);
+      } else if (group + 1 < groups) {
+        multiply_two_groups(tiles, group_inputs, group_bytes, steps, scales.data(), is_first, group_sums, nothing);
+      } else {
+        multiply_group<kWidth>(tiles, group_inputs, steps, scales.data(), is_first, group_sums, nothing);
+      }
     }
     blocks.advance();
     if (block.col_end < w.cols) continue;
     for (int64_t g = 0; g < groups; ++g) {
       for (int64_t o = 0; o < block.row_end - block.row; o += kTileRows) {
-        store_sums(sums.data() + g * kGroupSums + o * kGroupRows, std::min(kGroupRows, rows - g * kGroupRows),
-                   std::min(kTileRows, block.row_end - block.row - o),
-                   y + g * kGroupRows * y_stride + (block.row + o - row_begin), y_stride);
+        store_sums<kWidth>(sums.data() + g * kGroupSums + o * kWidth, std::min(kWidth, rows - g * kWidth),
+                           std::min(kTileRows, block.row_end - block.row - o),
+                           y + g * kWidth * y_stride + (block.row + o - row_begin), y_stride);
       }
     }
   }
 }
 
+template <int64_t kWidth>
 BELLWETHER_AMX void dot_all(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end,
                             float* y, int64_t y_stride) {
-  const TileConfig config;
+  const TileConfig config(kWidth);
   _tile_loadconfig(&config);
   for (int64_t r = 0; r < rows; r += kRowBlock) {
-    dot_strips(packed + packed_bytes(r, w.cols), std::min(kRowBlock, rows - r), w, row_begin, row_end, y + r * y_stride,
-               y_stride);
+    dot_strips<kWidth>(packed + packed_bytes(r, w.cols), std::min(kRowBlock, rows - r), w, row_begin, row_end,
+                       y + r * y_stride, y_stride);
   }
   _tile_release();  // registers in use would make every change of threads slower
 }
@@ -395,33 +423,44 @@ BELLWETHER_AMX_INLINE void split(__m512 a, __m512 b, __m512i* high, __m512i* low
   *low = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_sub_ps(b, high_b), _mm512_sub_ps(a, high_a)));
 }
 
-// For each 32 columns a tile of high parts and one of low ones: (16 pairs of columns, kGroupRows, 2).
-BELLWETHER_AMX void pack(const float* x, int64_t x_stride, int64_t rows, int64_t cols, std::byte* out) {
-  // Of 32 numbers.
+// 32 numbers of a row, those of even columns of its 64 or those of odd ones, as unpack_normal() orders weights.
+BELLWETHER_AMX_INLINE void split_step(const float* row, int64_t col, __m512i* high, __m512i* low) {
   const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
-  for (int64_t k = 0; k < cols; k += kStep, out += 2 * kTileBytes) {
-    __m512i high[16];
-    __m512i low[16];
-    for (int64_t r = 0; r < 16; ++r) {
-      if (r >= rows) {
-        high[r] = low[r] = _mm512_setzero_si512();
-        continue;
-      }
-      const float* from = x + r * x_stride + k / kUnit * kUnit;
-      const __m512 a = _mm512_loadu_ps(from);
-      const __m512 b = _mm512_loadu_ps(from + 16);
-      const __m512 c = _mm512_loadu_ps(from + 32);
-      const __m512 d = _mm512_loadu_ps(from + 48);
-      const __m512i chosen = k % kUnit == 0 ? evens : odds;
-      split(_mm512_permutex2var_ps(a, chosen, b), _mm512_permutex2var_ps(c, chosen, d), &high[r], &low[r]);
+  const __m512i chosen = col % kUnit == 0 ? evens : _mm512_add_epi32(evens, _mm512_set1_epi32(1));
+  const float* from = row + col / kUnit * kUnit;
+  const __m512 a = _mm512_loadu_ps(from);
+  const __m512 b = _mm512_loadu_ps(from + 16);
+  const __m512 c = _mm512_loadu_ps(from + 32);
+  const __m512 d = _mm512_loadu_ps(from + 48);
+  split(_mm512_permutex2var_ps(a, chosen, b), _mm512_permutex2var_ps(c, chosen, d), high, low);
+}
+
+// For each 32 columns a tile of inputs: (16 pairs of columns, kWidth, high and low, 2).
+template <int64_t kWidth>
+BELLWETHER_AMX void pack(const float* x, int64_t x_stride, int64_t rows, int64_t cols, std::byte* out) {
+  for (int64_t k = 0; k < cols; k += kStep) {
+    __m512i v[2 * kWidth];
+    for (int64_t r = 0; r < kWidth; ++r) {
+      v[2 * r] = v[2 * r + 1] = _mm512_setzero_si512();
+      if (r < rows) split_step(x + r * x_stride, k, &v[2 * r], &v[2 * r + 1]);
     }
-    transpose(high);
-    transpose(low);
-    for (int64_t i = 0; i < 16; ++i) {
-      _mm512_store_si512(out + i * kLine, high[i]);
-      _mm512_store_si512(out + kTileBytes + i * kLine, low[i]);
-    }
+    interleave(v);
+    for (int64_t i = 0; i < 2 * kWidth; ++i, out += kLine) _mm512_store_si512(out, v[i]);
+  }
+}
+
+// Calls work(width as a constant) for one of the widths of groups.
+template <class Work>
+void with_width(int64_t width, Work&& work) {
+  switch (width) {
+    case 1:
+      return work(std::integral_constant<int64_t, 1>());
+    case 2:
+      return work(std::integral_constant<int64_t, 2>());
+    case 4:
+      return work(std::integral_constant<int64_t, 4>());
+    default:
+      return work(std::integral_constant<int64_t, kGroupRows>());
   }
 }
 
@@ -436,13 +475,15 @@ void set_enabled(bool enabled) {
   switched_on().store(enabled && is_possible, std::memory_order_relaxed);
 }
 
-void pack_group(const float* x, int64_t x_stride, int64_t rows, int64_t cols, std::byte* out) {
-  pack(x, x_stride, rows, cols, out);
+void pack_group(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int64_t width, std::byte* out) {
+  with_width(width, [&](auto constant) { pack<constant()>(x, x_stride, rows, cols, out); });
 }
 
 void dot_packed(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end, float* y,
                 int64_t y_stride) {
-  if (rows > 0 && row_begin < row_end) dot_all(packed, rows, w, row_begin, row_end, y, y_stride);
+  if (rows == 0 || row_begin == row_end) return;
+  with_width(group_width(rows),
+             [&](auto constant) { dot_all<constant()>(packed, rows, w, row_begin, row_end, y, y_stride); });
 }
 
 // Routers are bf16: they stay in float32, for a small difference there can choose another expert. So does the output's
@@ -467,7 +508,7 @@ bool takes(const Matrix&) {
   return false;
 }
 
-void pack_group(const float*, int64_t, int64_t, int64_t, std::byte*) {
+void pack_group(const float*, int64_t, int64_t, int64_t, int64_t, std::byte*) {
   require(false, "no AMX here");
 }
 

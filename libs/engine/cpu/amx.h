@@ -1,13 +1,15 @@
 // Products of weights in the matrix unit of Intel's CPUs (AMX), on one thread.
 //
 // A float x is split into two bf16 numbers, high = x rounded and low = x - high rounded, which together are x to 2^-17
-// of it; FP8 codes are bf16 numbers already. The unit multiplies pairs exactly and sums in float32 in
-// an order of its own, of each 32 columns first the products of all high parts, then of all low ones. The sum over a
-// scale block's columns is multiplied by the scale and added, fused, to those of the blocks before it. So a row of a
-// product is the same bit for bit whichever rows, and whichever part of the matrix, are computed with it. It is not
-// what dot_rows() gives: it differs in the last of its bits, as sums in two orders do.
+// of it; FP8 codes are bf16 numbers already. The unit multiplies pairs exactly and sums in float32 in an order of its
+// own, the products of high parts and those of low ones apart, over the columns of a scale block. Both sums together
+// are multiplied by the scale and added, fused, to those of the blocks before. So a row of a product is the same bit
+// for bit whichever rows, and whichever part of the matrix, are computed with it. It is not what dot_rows() gives: it
+// differs in the last of its bits, as sums in two orders do.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -24,20 +26,25 @@ void set_enabled(bool enabled);
 // Whether a matrix of such format and columns is multiplied here, if enabled(): FP8, in whole 64 columns.
 [[nodiscard]] bool takes(const Matrix& w);
 
-// Rows of inputs that are laid out together.
-inline constexpr int64_t kGroupRows = 16;
+// Rows of inputs are laid out in groups of this many at most.
+inline constexpr int64_t kGroupRows = 8;
 
-// Bytes of that many rows of `cols` columns, laid out.
-[[nodiscard]] constexpr int64_t packed_bytes(int64_t rows, int64_t cols) {
-  return (rows + kGroupRows - 1) / kGroupRows * kGroupRows * cols * 4;
+// Room for rows in each group of `rows` rows: few rows take little room, and little time to load.
+[[nodiscard]] constexpr int64_t group_width(int64_t rows) {
+  return std::min(kGroupRows, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows))));
 }
 
-// Lays out the rows of x, x_stride floats apart. out: packed_bytes(rows, cols), aligned to
-// cache lines. REQUIRES: rows <= kGroupRows; enabled(), and a matrix of
-// so many columns is taken.
-void pack_group(const float* x, int64_t x_stride, int64_t rows, int64_t cols, std::byte* out);
+// Bytes of a group of `cols` columns, laid out.
+[[nodiscard]] constexpr int64_t packed_bytes(int64_t width, int64_t cols) {
+  return width * cols * 4;
+}
 
-// As dot_rows() (kernels.h), of rows laid out group after group. REQUIRES: enabled() and takes(w).
+// Lays out the rows of x, x_stride floats apart, as one group. out: packed_bytes(width, cols), aligned to cache lines.
+// REQUIRES: rows <= width, which is some group_width(); enabled(), and a matrix of so many columns is taken.
+void pack_group(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int64_t width, std::byte* out);
+
+// As dot_rows() (kernels.h), of rows laid out group after group, each of group_width(rows) rows. REQUIRES: enabled()
+// and takes(w).
 void dot_packed(const std::byte* packed, int64_t rows, const Matrix& w, int64_t row_begin, int64_t row_end, float* y,
                 int64_t y_stride);
 

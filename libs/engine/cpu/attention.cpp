@@ -57,7 +57,7 @@ void Attention::compute(int64_t layer, const AttentionWeights& weights, const Ba
   turn_and_store(layer, weights, rows);
   if (heads_ > 0 && !rows.prefill.empty()) prefill_all(layer, weights, rows);
   if (heads_ > 0 && !rows.decode.empty()) decode_all(layer, weights, rows);
-  products_.run({output, inner, rows.count, &weights.o, y, config_.hidden_size, rows.is_prompt.data()});
+  products_.run({output, inner, rows.count, &weights.o, y, config_.hidden_size});
 }
 
 // q and kv of every row, neither turned nor, for kv, normalised.
@@ -67,18 +67,18 @@ void Attention::project(const AttentionWeights& weights, const BatchRows& rows, 
   const int64_t q_width = heads_ * config_.qk_head_dim();
   float* kv = kv_.at_least(rows.count * config_.latent_dim());
   float* q = q_.at_least(rows.count * q_width);
-  const DotJob kv_job{x, hidden, rows.count, &weights.kv_a, kv, config_.latent_dim(), rows.is_prompt.data()};
+  const DotJob kv_job{x, hidden, rows.count, &weights.kv_a, kv, config_.latent_dim()};
   if (rank == 0) {
-    products_.run(std::array{kv_job, DotJob{x, hidden, rows.count, &weights.q_b, q, q_width, rows.is_prompt.data()}});
+    products_.run(std::array{kv_job, DotJob{x, hidden, rows.count, &weights.q_b, q, q_width}});
     return;
   }
   float* q_latent = q_latent_.at_least(rows.count * rank);
-  products_.run(std::array{kv_job, DotJob{x, hidden, rows.count, &weights.q_a, q_latent, rank, rows.is_prompt.data()}});
+  products_.run(std::array{kv_job, DotJob{x, hidden, rows.count, &weights.q_a, q_latent, rank}});
   pool_.for_each(rows.count, [&](int64_t row) {
     float* latent = q_latent + row * rank;
     rms_norm(latent, weights.q_a_norm.data(), rank, static_cast<float>(config_.rms_norm_eps), latent);
   });
-  products_.run({q_latent, rank, rows.count, &weights.q_b, q, q_width, rows.is_prompt.data()});
+  products_.run({q_latent, rank, rows.count, &weights.q_b, q, q_width});
 }
 
 // Turns the rotary parts by their positions, normalises the latents, and puts them into the cache.

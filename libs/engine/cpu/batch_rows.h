@@ -29,7 +29,6 @@ struct BatchRows {
   int64_t count = 0;
   std::vector<int64_t> positions;                // (count)
   std::vector<std::span<const int32_t>> blocks;  // (count), each row's sequence's
-  std::vector<uint8_t> is_prompt;                // (count), 1 for tokens of prompts
   std::vector<DecodeRow> decode;
   std::vector<PrefillRows> prefill;
 };
@@ -42,7 +41,6 @@ struct BatchRows {
     if (prefill > 0) rows.prefill.push_back({rows.count, prefill, segment.position, segment.blocks});
     for (int64_t i = 0; i < count; ++i) {
       if (i >= prefill) rows.decode.push_back({rows.count + i, segment.position + i, segment.blocks});
-      rows.is_prompt.push_back(i < prefill ? 1 : 0);
       rows.positions.push_back(segment.position + i);
       rows.blocks.push_back(segment.blocks);
     }

@@ -71,7 +71,7 @@ void CpuForward::run_layer(int64_t index, const LayerWeights& layer, const Batch
   attention_.compute(index, layer.attention, rows, normed, delta);
   add_delta();
   normalise(x, layer.post_attention_norm, rows.count, normed);
-  feed_forward_.compute(layer, normed, rows.is_prompt, delta);
+  feed_forward_.compute(layer, normed, rows.count, delta);
   add_delta();
 }
 

@@ -7,19 +7,16 @@
 
 namespace bellwether::engine::cpu {
 
-void FeedForward::compute(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt, float* y) {
-  const auto rows = std::ssize(is_prompt);
-  if (!weights.experts.empty()) return mix_experts(weights, x, is_prompt, y);
+void FeedForward::compute(const LayerWeights& weights, const float* x, int64_t rows, float* y) {
+  if (!weights.experts.empty()) return mix_experts(weights, x, rows, y);
   groups_.clear();
-  groups_.push_back({&weights.dense, rows, x, inner_.at_least(rows * weights.dense.gate.rows), y, is_prompt.data()});
+  groups_.push_back({&weights.dense, rows, x, inner_.at_least(rows * weights.dense.gate.rows), y});
   run_groups();
 }
 
-void FeedForward::mix_experts(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt,
-                              float* y) {
-  const auto rows = std::ssize(is_prompt);
+void FeedForward::mix_experts(const LayerWeights& weights, const float* x, int64_t rows, float* y) {
   route(weights, x, rows);
-  group_by_expert(weights, x, is_prompt);
+  group_by_expert(weights, x, rows);
   run_groups();
   combine(weights, rows, y);
 }
@@ -37,8 +34,7 @@ void FeedForward::route(const LayerWeights& weights, const float* x, int64_t row
 }
 
 // Lays the rows of each expert side by side, and makes a group of each expert that has any, and of the shared one.
-void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt) {
-  const auto rows = std::ssize(is_prompt);
+void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, int64_t rows) {
   const int64_t hidden = config_.hidden_size;
   const int64_t experts = config_.n_routed_experts;
   const int64_t top_k = config_.num_experts_per_tok;
@@ -51,25 +47,21 @@ void FeedForward::group_by_expert(const LayerWeights& weights, const float* x, s
   float* outputs = expert_output_.at_least(rows * top_k * hidden);
   const int64_t inner_size = weights.experts[0].gate.rows;
   float* inner = inner_.at_least(rows * (top_k * inner_size + weights.shared.gate.rows));
-  gathered_is_prompt_.resize(static_cast<size_t>(rows * top_k));
   groups_.clear();
   for (int64_t e = 0; e < experts; ++e) {
     const int64_t first = first_of_expert_[e];
     const int64_t count = first_of_expert_[e + 1] - first;
     if (count == 0) continue;
-    groups_.push_back({&weights.experts[e], count, gathered + first * hidden, inner + first * inner_size,
-                       outputs + first * hidden, gathered_is_prompt_.data() + first});
+    groups_.push_back(
+        {&weights.experts[e], count, gathered + first * hidden, inner + first * inner_size, outputs + first * hidden});
   }
   if (weights.shared.gate.rows > 0) {
-    groups_.push_back({&weights.shared, rows, x, inner + rows * top_k * inner_size,
-                       shared_output_.at_least(rows * hidden), is_prompt.data()});
+    groups_.push_back(
+        {&weights.shared, rows, x, inner + rows * top_k * inner_size, shared_output_.at_least(rows * hidden)});
   }
   place_.resize(static_cast<size_t>(rows * top_k));
   std::vector<int64_t>& next = first_of_expert_;
-  for (int64_t i = 0; i < rows * top_k; ++i) {
-    place_[i] = next[choices[i].expert]++;
-    gathered_is_prompt_[place_[i]] = is_prompt[i / top_k];
-  }
+  for (int64_t i = 0; i < rows * top_k; ++i) place_[i] = next[choices[i].expert]++;
   pool_.for_each(rows, [&](int64_t row) {
     for (int64_t i = row * top_k; i < (row + 1) * top_k; ++i) {
       std::memcpy(gathered + place_[i] * hidden, x + row * hidden, static_cast<size_t>(hidden) * sizeof(float));
@@ -87,9 +79,9 @@ void FeedForward::run_groups() {
     const MlpWeights& mlp = *group.mlp;
     const int64_t width = mlp.gate.rows;
     float* up = up_all + (group.inner - groups_[0].inner);
-    jobs_.push_back({group.x, mlp.gate.cols, group.rows, &mlp.gate, group.inner, width, group.is_prompt});
-    jobs_.push_back({group.x, mlp.up.cols, group.rows, &mlp.up, up, width, group.is_prompt});
-    items_.push_back({.units = width, .unit_cost = 2 * group.rows * mlp.gate.cols});
+    jobs_.push_back({group.x, mlp.gate.cols, group.rows, &mlp.gate, group.inner, width});
+    jobs_.push_back({group.x, mlp.up.cols, group.rows, &mlp.up, up, width});
+    items_.push_back({.units = width, .unit_cost = 2 * cost_of_output(jobs_.back())});
   }
   products_.prepare(jobs_);
   run_items(pool_, items_, [&](int64_t i, int64_t begin, int64_t end) {
@@ -105,7 +97,7 @@ void FeedForward::run_groups() {
   jobs_.clear();
   for (const Group& group : groups_) {
     const Matrix& down = group.mlp->down;
-    jobs_.push_back({group.inner, down.cols, group.rows, &down, group.y, down.rows, group.is_prompt});
+    jobs_.push_back({group.inner, down.cols, group.rows, &down, group.y, down.rows});
   }
   products_.run(jobs_);
 }

@@ -19,9 +19,9 @@ class FeedForward {
  public:
   FeedForward(const ModelConfig& config, ThreadPool& pool) : config_(config), pool_(pool), products_(pool) {}
 
-  // y (rows, hidden) = the layer's MLP or experts of x (rows, hidden), of which is_prompt (rows) are prompts', by this
+  // y (rows, hidden) = the layer's MLP or experts of x (rows, hidden), by this
   // rank's part of their inner dimension; the ranks' sum is the layer's.
-  void compute(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt, float* y);
+  void compute(const LayerWeights& weights, const float* x, int64_t rows, float* y);
 
   // Adds the last compute()'s MLPs.
   void add_work(WeightWork& work) const;
@@ -31,15 +31,14 @@ class FeedForward {
   struct Group {
     const MlpWeights* mlp;
     int64_t rows;
-    const float* x;            // (rows, hidden)
-    float* inner;              // (rows, mlp->gate.rows)
-    float* y;                  // (rows, hidden)
-    const uint8_t* is_prompt;  // (rows)
+    const float* x;  // (rows, hidden)
+    float* inner;    // (rows, mlp->gate.rows)
+    float* y;        // (rows, hidden)
   };
 
-  void mix_experts(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt, float* y);
+  void mix_experts(const LayerWeights& weights, const float* x, int64_t rows, float* y);
   void route(const LayerWeights& weights, const float* x, int64_t rows);
-  void group_by_expert(const LayerWeights& weights, const float* x, std::span<const uint8_t> is_prompt);
+  void group_by_expert(const LayerWeights& weights, const float* x, int64_t rows);
   void run_groups();
   void combine(const LayerWeights& weights, int64_t rows, float* y);
 
@@ -49,16 +48,15 @@ class FeedForward {
   std::vector<Group> groups_;
   std::vector<WorkItem> items_;
   std::vector<DotJob> jobs_;
-  std::vector<int64_t> first_of_expert_;     // (experts + 1): where each expert's rows begin among the gathered
-  std::vector<int64_t> place_;               // (rows, top_k): where each choice's row is among the gathered
-  std::vector<uint8_t> gathered_is_prompt_;  // (rows * top_k)
-  Scratch<float> router_logits_;             // (rows, experts)
-  Scratch<ExpertChoice> choices_;            // (rows, top_k)
-  Scratch<float> gathered_;                  // (rows * top_k, hidden), expert after expert
-  Scratch<float> inner_;                     // up and gated values of every group
-  Scratch<float> up_;                        // as inner_
-  Scratch<float> expert_output_;             // (rows * top_k, hidden), expert after expert
-  Scratch<float> shared_output_;             // (rows, hidden)
+  std::vector<int64_t> first_of_expert_;  // (experts + 1): where each expert's rows begin among the gathered
+  std::vector<int64_t> place_;            // (rows, top_k): where each choice's row is among the gathered
+  Scratch<float> router_logits_;          // (rows, experts)
+  Scratch<ExpertChoice> choices_;         // (rows, top_k)
+  Scratch<float> gathered_;               // (rows * top_k, hidden), expert after expert
+  Scratch<float> inner_;                  // up and gated values of every group
+  Scratch<float> up_;                     // as inner_
+  Scratch<float> expert_output_;          // (rows * top_k, hidden), expert after expert
+  Scratch<float> shared_output_;          // (rows, hidden)
 };
 
 }  // namespace bellwether::engine::cpu

@@ -21,8 +21,11 @@ struct DotJob {
   const Matrix* w;
   float* y;
   int64_t y_stride;
-  const uint8_t* is_prompt = nullptr;  // (rows), as BatchRows has it; without, no row is a prompt's
 };
+
+// What one output costs, in multiply-adds of vectors: the matrix unit takes as long for one row as for as many as it
+// takes together.
+[[nodiscard]] int64_t cost_of_output(const DotJob& job);
 
 // Work of `units` equal units, such as the outputs of a matrix product.
 struct WorkItem {
@@ -33,7 +36,7 @@ struct WorkItem {
 // Below this many multiply-adds, waking the other threads costs more than it saves.
 inline constexpr int64_t kParallelCostMin = 16 * 1024;
 
-inline constexpr int64_t kShareCostMin = 512 * 1024;
+inline constexpr int64_t kShareCostMin = 128 * 1024;
 
 // Calls work(item, begin, end) so that every unit of every item is in exactly one range; ranges are
 // cut at multiples of kPiece: those are computed together.
@@ -66,9 +69,9 @@ void run_items(ThreadPool& pool, std::span<const WorkItem> items, Work&& work) {
   pool.run(shares, [&](int64_t share, int) { run_share(share, shares); });
 }
 
-// Products of a thread pool's owner. Where the CPU has a matrix unit that takes the matrix (amx.h) it computes the
-// tokens of prompts, many of which share the work of unpacking weights; generated tokens, and all others, go through
-// dot_rows() (kernels.h). So the arithmetic of a row follows from its token and the matrix alone, never from the batch.
+// Products of a thread pool's owner. Where the CPU has a matrix unit that takes the matrix (amx.h) it computes them;
+// the others go through dot_rows() (kernels.h). So the arithmetic of a row follows from the matrix alone, never from
+// the batch.
 class Products {
  public:
   explicit Products(ThreadPool& pool) : pool_(pool) {}
@@ -83,30 +86,20 @@ class Products {
   void compute(const DotJob& job, int64_t i, int64_t begin, int64_t end) const;
 
  private:
-  // Neighbouring rows of a job that are computed alike.
-  struct Run {
-    int64_t row;
-    int64_t rows;
-    int64_t place;  // in packed_; -1: read where they are
-  };
-  struct RunRange {
-    size_t begin;
-    size_t end;
-  };
   // Rows that are laid out together.
   struct Group {
     const float* x;
     int64_t x_stride;
     int64_t rows;
+    int64_t width;
     int64_t cols;
     int64_t place;  // in packed_
   };
 
-  int64_t add_runs(const DotJob& job, int64_t bytes);
+  int64_t add_groups(const DotJob& job, int64_t bytes);
 
   ThreadPool& pool_;
-  std::vector<Run> runs_;
-  std::vector<RunRange> runs_of_;  // of each job, in runs_
+  std::vector<int64_t> place_;  // of each job's rows, in packed_; -1: read where they are
   std::vector<Group> groups_;
   std::vector<WorkItem> items_;
   Scratch<std::byte> packed_;

@@ -43,7 +43,10 @@ struct Matrix {
     return part;
   }
 
-  // The first column after `col` that has another scale.
+  // The first row after `row`, and the first column after `col`, that have another scale.
+  [[nodiscard]] int64_t next_scale_row(int64_t row) const {
+    return (row + scale_row) / kScaleBlock * kScaleBlock + kScaleBlock - scale_row;
+  }
   [[nodiscard]] int64_t next_scale(int64_t col) const {
     return (col + scale_col) / kScaleBlock * kScaleBlock + kScaleBlock - scale_col;
   }

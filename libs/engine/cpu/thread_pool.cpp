@@ -24,7 +24,7 @@ void wait_while(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : threads_(threads), own_(std::make_unique<Own[]>(static_cast<size_t>(threads))) {
   workers_.reserve(static_cast<size_t>(threads) - 1);
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
 }
@@ -41,7 +41,12 @@ void ThreadPool::run_erased(int32_t tasks, Erased function, void* context) {
   context_ = context;
   tasks_ = tasks;
   done_.store(0, std::memory_order_relaxed);
-  left_.store(tasks, std::memory_order_release);
+  for (int64_t thread = 0, begin = 0; thread < threads_; ++thread) {
+    const int64_t end = (thread + 1) * tasks / threads_;
+    own_[thread].end = static_cast<int32_t>(end);
+    own_[thread].left.store(static_cast<int32_t>(end - begin), std::memory_order_release);
+    begin = end;
+  }
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
   work_off(0);
@@ -51,14 +56,18 @@ void ThreadPool::run_erased(int32_t tasks, Erased function, void* context) {
   }
 }
 
-// Takes tasks until none is left.
+// Takes tasks until none is left, its own first.
 void ThreadPool::work_off(int thread) {
-  for (int32_t left = left_.load(std::memory_order_relaxed); left > 0;) {
-    if (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed)) continue;
-    const int32_t tasks = tasks_;
-    function_(context_, tasks - left, thread);
-    if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == tasks) done_.notify_one();
-    left = left_.load(std::memory_order_relaxed);
+  for (int i = 0; i < threads_; ++i) {
+    Own& own = own_[(thread + i) % threads_];
+    for (int32_t left = own.left.load(std::memory_order_relaxed); left > 0;) {
+      if (!own.left.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed))
+        continue;
+      const int32_t tasks = tasks_;
+      function_(context_, own.end - left, thread);
+      if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == tasks) done_.notify_one();
+      left = own.left.load(std::memory_order_relaxed);
+    }
   }
 }
 
