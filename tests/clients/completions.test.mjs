@@ -1,23 +1,11 @@
 // The official OpenAI client's completions.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import OpenAI from 'openai';
 import { bothWays, limits, MODEL } from './both_ways.mjs';
-import { startMesh } from './mesh.mjs';
+import { client, mesh } from './openai_client.mjs';
 
 const PARIS = 'The capital of France is';
-
-let mesh;
-let client;
-
-before(async () => {
-  mesh = await startMesh();
-  client = new OpenAI({ baseURL: `${mesh.url}/v1`, apiKey: 'none', maxRetries: 0, timeout: 30_000 });
-}, { timeout: 90_000 });
-
-after(async () => {
-  if (mesh) assert.equal(await mesh.stop(), 0, 'bellwether up ends with status 0');
-}, { timeout: 60_000 });
 
 // The whole completion, put together by hand: the client has no help for these streams.
 async function complete(params, stream) {

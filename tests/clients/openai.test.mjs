@@ -1,27 +1,15 @@
 // The official OpenAI client, unmodified, against a real mesh: chat, models, tokens, errors.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import OpenAI from 'openai';
 import {
   bothWays, DODGERS, DODGERS_ANSWER, limits, MODEL, SCALE, SCALE_ANSWER, SCALE_ARGUMENTS, SCALE_TOOL,
 } from './both_ways.mjs';
-import { startMesh } from './mesh.mjs';
+import { client, mesh } from './openai_client.mjs';
 
 const MESSAGES = [{ role: 'system', content: DODGERS.system }, { role: 'user', content: DODGERS.user }];
 const STORY = [{ role: 'user', content: 'Tell me a story about a sheep.' }];
 const TOOLS = [{ type: 'function', function: SCALE_TOOL }];
-
-let mesh;
-let client;
-
-before(async () => {
-  mesh = await startMesh();
-  client = new OpenAI({ baseURL: `${mesh.url}/v1`, apiKey: 'none', maxRetries: 0, timeout: 30_000 });
-}, { timeout: 90_000 });
-
-after(async () => {
-  if (mesh) assert.equal(await mesh.stop(), 0, 'bellwether up ends with status 0');
-}, { timeout: 60_000 });
 
 // The whole completion; of a stream, put together by the client itself. It does not know `reasoning_content`.
 async function chat(params, stream) {

@@ -1,25 +1,13 @@
 // The official OpenAI client's responses.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import OpenAI from 'openai';
 import {
   bothWays, DODGERS, DODGERS_ANSWER, limits, MODEL, SCALE, SCALE_ANSWER, SCALE_ARGUMENTS, SCALE_TOOL,
 } from './both_ways.mjs';
-import { startMesh } from './mesh.mjs';
+import { client } from './openai_client.mjs';
 
 const TOOLS = [{ type: 'function', strict: false, ...SCALE_TOOL }];
-
-let mesh;
-let client;
-
-before(async () => {
-  mesh = await startMesh();
-  client = new OpenAI({ baseURL: `${mesh.url}/v1`, apiKey: 'none', maxRetries: 0, timeout: 30_000 });
-}, { timeout: 90_000 });
-
-after(async () => {
-  if (mesh) assert.equal(await mesh.stop(), 0, 'bellwether up ends with status 0');
-}, { timeout: 60_000 });
 
 // The whole response; of a stream, what it ends with, which must be what its pieces come to.
 async function respond(params, stream) {
