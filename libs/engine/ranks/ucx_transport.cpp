@@ -11,8 +11,10 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <set>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "engine/ranks/collective.h"
@@ -33,17 +35,24 @@ void require_ok(ucs_status_t status, const char* what) {
   if (status != UCS_OK) throw GroupBroken(fmt::format("UCX: {}: {}", what, ucs_status_string(status)));
 }
 
-// The transports that UCX has chosen for an endpoint, which it tells in prose only, in lines such as
-// "#   lane[0]:  2:posix/memory.0 md[2] -> md[2]/posix/sysdev[255] am am_bw#0".
-std::set<std::string> transports_of(ucp_ep_h endpoint) {
+// What `print` writes: some things UCX tells in prose only.
+template <class Print>
+std::string printed(Print print) {
   char* text = nullptr;
   size_t size = 0;
   std::FILE* stream = open_memstream(&text, &size);
   if (stream == nullptr) return {};
-  ucp_ep_print_info(endpoint, stream);
+  print(stream);
   std::fclose(stream);
-  std::istringstream lines(std::string(text, size));
+  std::string copy(text, size);
   std::free(text);
+  return copy;
+}
+
+// The transports that UCX has chosen for an endpoint, from lines such as
+// "#   lane[0]:  2:posix/memory.0 md[2] -> md[2]/posix/sysdev[255] am am_bw#0".
+std::set<std::string> transports_of(ucp_ep_h endpoint) {
+  std::istringstream lines(printed([&](std::FILE* stream) { ucp_ep_print_info(endpoint, stream); }));
   std::set<std::string> names;
   for (std::string line; std::getline(lines, line);) {
     const size_t lane = line.find("lane[");
@@ -58,6 +67,23 @@ std::set<std::string> transports_of(ucp_ep_h endpoint) {
 bool is_shared_memory(const std::set<std::string>& transports) {
   return !transports.empty() &&
          std::ranges::all_of(transports, [](const std::string& name) { return name.ends_with("/memory"); });
+}
+
+// An address begins with the host's boot id where UCX may use shared memory, and with as many zeros where it may not.
+constexpr size_t kHostIdBytes = 36;
+
+std::string host_id_of(ucp_context_h context) {
+  const std::string resources = printed([&](std::FILE* stream) { ucp_context_print_info(context, stream); });
+  std::string id(kHostIdBytes, '\0');
+  if (resources.find("posix/memory") != std::string::npos || resources.find("sysv/memory") != std::string::npos) {
+    std::ifstream("/proc/sys/kernel/random/boot_id").read(id.data(), kHostIdBytes);
+  }
+  return id;
+}
+
+bool may_share_memory(std::string_view address, std::string_view other) {
+  const std::string_view host = address.substr(0, kHostIdBytes);
+  return host == other.substr(0, kHostIdBytes) && host.find_first_not_of('\0') != std::string_view::npos;
 }
 
 uint64_t tag_of(uint64_t round, int from) {
@@ -89,7 +115,8 @@ UcxWorker::UcxWorker() {
     ucp_cleanup(context_);
     throw;
   }
-  address_.assign(reinterpret_cast<const char*>(address), size);
+  address_ = host_id_of(context_);
+  address_.append(reinterpret_cast<const char*>(address), size);
   ucp_worker_release_address(worker_, address);
 }
 
@@ -116,21 +143,26 @@ UcxTransport::UcxTransport(UcxWorker& worker, int rank, std::span<const std::str
     : worker_(worker), rank_(rank), links_(addresses.size()) {
   for (int peer = 0; peer < ranks(); ++peer) {
     if (peer == rank) continue;
-    connect(peer, addresses[static_cast<size_t>(peer)], UCP_ERR_HANDLING_MODE_NONE);
-    if (is_shared_memory(transports_of(links_[peer].endpoint))) continue;
-    close(links_[peer], 0);
-    connect(peer, addresses[static_cast<size_t>(peer)], UCP_ERR_HANDLING_MODE_PEER);
+    const std::string& address = addresses[static_cast<size_t>(peer)];
+    if (may_share_memory(worker.address(), address)) {
+      connect(peer, address, UCP_ERR_HANDLING_MODE_NONE);
+      if (is_shared_memory(transports_of(links_[peer].endpoint))) continue;
+      close(links_[peer], 0);  // containers of one host do not share memory
+    }
+    connect(peer, address, UCP_ERR_HANDLING_MODE_PEER);
   }
   finish_closing(kGiveUpTimeMax);
 }
 
 // UCX 1.13 does not notice that a peer in shared memory is lost, and takes another transport for an endpoint that is to
-// notice; wait()'s limit has to do. On other transports the loss of a peer that is not to be noticed ends the process.
+// notice; wait()'s limit has to do. On other transports the loss of a peer that is not to be noticed ends the process,
+// even when its endpoint has been closed: such an endpoint is made only where memory is likely to be shared.
 void UcxTransport::connect(int peer, const std::string& address, ucp_err_handling_mode_t mode) {
+  if (address.size() <= kHostIdBytes) break_up(fmt::format("rank {} has no address", peer));
   ucp_ep_params_t params{};
   params.field_mask =
       UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
-  params.address = reinterpret_cast<const ucp_address_t*>(address.data());
+  params.address = reinterpret_cast<const ucp_address_t*>(address.data() + kHostIdBytes);
   params.err_mode = mode;
   params.err_handler.cb = on_failure;
   params.err_handler.arg = &links_[peer];

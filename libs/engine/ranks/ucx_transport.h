@@ -24,6 +24,7 @@ class UcxWorker {
 
   [[nodiscard]] ucp_worker_h get() const { return worker_; }
   [[nodiscard]] int event_fd() const { return event_fd_; }  // readable when an armed worker has something to do
+  // Which host it is on, if it may share memory there, and UCX's address.
   [[nodiscard]] const std::string& address() const { return address_; }
 
  private:
