@@ -25,7 +25,9 @@
 #include "ceilings.h"
 #include "engine/cpu/amx.h"
 #include "engine/cpu/thread_pool.h"
+#include "engine/follower.h"
 #include "engine/kv_blocks.h"
+#include "engine/rank_processes.h"
 
 namespace {
 
@@ -36,7 +38,8 @@ constexpr const char* kHelp =
 Measures the engine's prefill and decode throughput and, in the same run, what the machine allows.
 
   --synthetic CONFIG  a config.json whose weights are made up (bench/synthetic.json, say); takes some time and memory
-  --threads N         computing threads; every CPU that this process may use unless given
+  --threads N         computing threads of each rank; every CPU that this process may use unless given
+  --ranks N           processes that share the work of every layer, connected by UCX (1)
   --batch N,...       sequences decoded at once (1,16)
   --context N,...     tokens of each sequence when decoding begins (128)
   --prefill N,...     tokens of the prompts whose prefill is timed (512)
@@ -47,6 +50,7 @@ Measures the engine's prefill and decode throughput and, in the same run, what t
 
 Weights: bytes of the matrices that a step reads, each once; of the experts, those that the router really chose.
 FLOP: a multiplication and an addition for each weight and token; attention's scores and sums are not counted.
+With several ranks both are rank 0's, times the ranks, and the limits those of as many threads as all have together.
 )";
 
 class UsageError : public std::runtime_error {
@@ -58,6 +62,7 @@ struct Options {
   std::string model;
   std::string synthetic;
   int64_t threads = 0;
+  int64_t ranks = 1;
   std::vector<int64_t> batch = {1, 16};
   std::vector<int64_t> context = {128};
   std::vector<int64_t> prefill = {512};
@@ -105,6 +110,8 @@ Options parse(int argc, char** argv) {
       options.synthetic = value;
     } else if (flag == "--threads") {
       options.threads = number_of(value);
+    } else if (flag == "--ranks") {
+      options.ranks = number_of(value);
     } else if (flag == "--batch") {
       options.batch = numbers_of(value);
     } else if (flag == "--context") {
@@ -121,6 +128,7 @@ Options parse(int argc, char** argv) {
       throw UsageError(fmt::format("there is no {}", flag));
     }
   }
+  if (options.ranks > 1 && options.targets.size() > 1) throw UsageError("several ranks take one of --targets");
   if (options.model.empty() == options.synthetic.empty()) throw UsageError("name one model");
   return options;
 }
@@ -204,13 +212,13 @@ class Bench {
   }
 
   template <class Work>
-  static void run(Measured& best, Work&& work) {
+  void run(Measured& best, Work&& work) const {
     const auto begin = std::chrono::steady_clock::now();
     const engine::WeightWork done = work();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (seconds >= best.seconds) return;
     best.seconds = seconds;
-    best.work = done;
+    best.work = {.bytes = done.bytes * options_.ranks, .multiply_adds = done.multiply_adds * options_.ranks};
   }
 
   engine::Engine& engine_;
@@ -219,21 +227,39 @@ class Bench {
   std::mt19937_64 random_{1};
 };
 
-std::unique_ptr<engine::Engine> load(const Options& options) {
+engine::EngineOptions engine_options(const Options& options, int rank) {
   const int64_t batch = std::ranges::max(options.batch);
   const int64_t decoded = std::ranges::max(options.context) + options.steps + 8;
   engine::EngineOptions wanted{.threads = static_cast<int>(options.threads), .sequences_max = static_cast<int>(batch)};
   // A sequence starts only when those that run could each have one block more (engine/batch_plan.h).
   wanted.kv_blocks =
       std::max(batch * (engine::blocks_for(decoded) + 1), engine::blocks_for(std::ranges::max(options.prefill) + 1));
-  const auto progress = [](double part) { fmt::print(stderr, "\rweights {:.0f} % ", 100 * part); };
-  if (options.synthetic.empty()) return engine::Engine::load(options.model, wanted, progress);
+  wanted.ranks = static_cast<int>(options.ranks);
+  wanted.rank = rank;
+  return wanted;
+}
+
+engine::ModelConfig synthetic_config(const Options& options) {
   std::stringstream config;
   std::ifstream file(options.synthetic, std::ios::binary);
   if (!file) throw UsageError(fmt::format("{} cannot be read", options.synthetic));
   config << file.rdbuf();
+  return engine::parse_model_config(config.str());
+}
+
+std::unique_ptr<engine::Engine> load(const Options& options) {
+  const engine::EngineOptions wanted = engine_options(options, 0);
+  const auto progress = [](double part) { fmt::print(stderr, "\rweights {:.0f} % ", 100 * part); };
+  if (options.synthetic.empty()) return engine::Engine::load(options.model, wanted, progress);
   fmt::print(stderr, "making weights up\n");
-  return engine::Engine::synthetic(engine::parse_model_config(config.str()), wanted);
+  return engine::Engine::synthetic(synthetic_config(options), wanted);
+}
+
+void follow(const Options& options, engine::Collective& group) {
+  const engine::EngineOptions wanted = engine_options(options, group.rank());
+  const auto follower = options.synthetic.empty() ? engine::Follower::load(options.model, wanted)
+                                                  : engine::Follower::synthetic(synthetic_config(options), wanted);
+  follower->follow(group);
 }
 
 // The table, a line as soon as it is measured.
@@ -262,15 +288,16 @@ class Table {
   bench::DotPeak peak_;
 };
 
-int bench_engine(const Options& options) {
-  for (const std::string& target : options.targets) limit_target(target);  // a wrong name is told at once
+// `group`: of several ranks, this one is rank 0.
+void bench_engine(const Options& options, std::unique_ptr<engine::Collective> group) {
   const std::unique_ptr<engine::Engine> engine = load(options);
-  engine::cpu::ThreadPool pool(engine->options().threads);
+  if (group) engine->join(std::move(group));
+  engine::cpu::ThreadPool pool(engine->options().threads * engine->options().ranks);
   Bench bench(*engine, options);
   for (const std::string& target : options.targets) {
     limit_target(target);
-    fmt::print("{}, {} threads, {}\n", options.model.empty() ? options.synthetic : options.model, pool.threads(),
-               target);
+    fmt::print("{}, {} ranks of {} threads, {}\n", options.model.empty() ? options.synthetic : options.model,
+               options.ranks, engine->options().threads, target);
     const Table table(bench::read_bytes_per_second(pool), bench::dot_peak(pool), bench::bf16_peak(pool));
     for (const int64_t tokens : options.prefill) table.add(bench.prefill(tokens));
     for (const int64_t context : options.context) {
@@ -281,6 +308,32 @@ int bench_engine(const Options& options) {
   getrusage(RUSAGE_SELF, &usage);
   fmt::print("peak memory {:.2f} GB, {:.2f} of it for the limit of reading\n",
              static_cast<double>(usage.ru_maxrss) * 1024 / 1e9, bench::kReadBytes / 1e9);
+  std::fflush(stdout);
+}
+
+void bench_ranks(const Options& options) {
+  const auto work = [&](std::unique_ptr<engine::UcxCollective>& group, const engine::StringPipe&) -> std::string {
+    if (group->rank() == 0) {
+      bench_engine(options, std::move(group));
+    } else {
+      if (options.targets.size() == 1) limit_target(options.targets[0]);
+      follow(options, *group);
+    }
+    return "";
+  };
+  constexpr std::chrono::minutes kPatience{10};  // ranks make their weights up at their own pace
+  const engine::RankProcesses ranks(static_cast<int>(options.ranks), work,
+                                    {.connect = kPatience, .progress = kPatience});
+  if (const std::string words = ranks.pipe(0).receive(); !words.empty()) throw std::runtime_error(words);
+}
+
+int run(const Options& options) {
+  for (const std::string& target : options.targets) limit_target(target);  // a wrong name is told at once
+  if (options.ranks > 1) {
+    bench_ranks(options);
+  } else {
+    bench_engine(options, nullptr);
+  }
   return 0;
 }
 
@@ -292,7 +345,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   try {
-    return bench_engine(parse(argc, argv));
+    return run(parse(argc, argv));
   } catch (const UsageError& error) {
     fmt::print(stderr, "bench_engine: {}\nSee bench_engine --help.\n", error.what());
     return 2;
