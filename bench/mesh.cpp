@@ -1,6 +1,7 @@
-// Tokens per second of one stream through the whole mesh, beside the engine alone and a bare echo on the bus.
+// Tokens per second of one stream, and of 64, through the whole mesh, beside the engine alone and a bare echo on the
+// bus.
 //
-//   bench_mesh [answers] [arguments of `bellwether up`]
+//   bench_mesh [answers] [arguments of `bellwether up`, --device cuda:0 for example]
 //
 // The same request again and again, greedy: the one of tests/data/nano with the longest answer, of 158 tokens. Rates
 // are of the tokens after the first, over all answers; the best of three rounds counts.
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -39,6 +41,7 @@
 #include "e2e/http_client.h"
 #include "e2e/mesh_process.h"
 #include "engine/engine.h"
+#include "engine/engine_options.h"
 #include "mesh/bus.h"
 
 namespace bellwether {
@@ -49,6 +52,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kTokensPerSecondAsked = 1500;  // of one stream of the demo model
 constexpr int32_t kEndOfSequence = 1;           // the demo model's
 constexpr int kRounds = 3;                      // the best counts
+constexpr size_t kStreams = 64;                 // at once
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -79,7 +83,7 @@ struct Figures {
   double tokens_per_s = 0;
 };
 
-// Of `answers` answers: `answer` returns when the first token and the last one came, measured from its beginning.
+// Of `answers` answers: `answer` returns when its first token came and its last, measured from its beginning.
 template <class Answer>
 Figures measure(int64_t answers, int64_t answer_tokens, Answer answer) {
   Figures best;
@@ -97,28 +101,33 @@ Figures measure(int64_t answers, int64_t answer_tokens, Answer answer) {
   return best;
 }
 
-Figures engine_alone(int64_t answers, const Case& request) {
-  const auto engine = engine::Engine::load(BELLWETHER_SOURCE_DIR "/models/bellwether-nano", {.draft_tokens = 1});
-  return measure(answers, request.answer_tokens, [&] {
-    const auto begin = Clock::now();
-    const engine::SequenceRequest sequence{.prompt_ids = request.prompt,
-                                           .sampling = {.temperature = 0},
-                                           .max_tokens = 2 * request.answer_tokens,
-                                           .stop_ids = {kEndOfSequence}};
-    if (engine->admit(sequence) != engine::Admission::kAdmitted)
+// Seconds until the first token of any and until the last of all `sequences`, computed together.
+std::pair<double, double> answer_alone(engine::Engine& engine, const Case& request, size_t sequences) {
+  const auto begin = Clock::now();
+  for (size_t i = 0; i < sequences; ++i) {
+    engine::SequenceRequest sequence{.id = i,
+                                     .prompt_ids = request.prompt,
+                                     .sampling = {.temperature = 0},
+                                     .max_tokens = 2 * request.answer_tokens,
+                                     .stop_ids = {kEndOfSequence}};
+    if (engine.admit(std::move(sequence)) != engine::Admission::kAdmitted) {
       throw std::runtime_error("the engine takes no request");
-    std::optional<double> first;
-    int64_t made = 0;
-    while (engine->has_work()) {
-      for (const auto& output : engine->step().outputs) made += std::ssize(output.ids);
-      if (made > 0 && !first) first = seconds_since(begin);
     }
-    if (made != request.answer_tokens) throw std::runtime_error(fmt::format("{} tokens came", made));
-    return std::pair(*first, seconds_since(begin));
-  });
+  }
+  std::optional<double> first;
+  int64_t made = 0;
+  while (engine.has_work()) {
+    for (const auto& output : engine.step().outputs) made += std::ssize(output.ids);
+    if (made > 0 && !first) first = seconds_since(begin);
+  }
+  if (made != static_cast<int64_t>(sequences) * request.answer_tokens) {
+    throw std::runtime_error(fmt::format("{} tokens came", made));
+  }
+  return {*first, seconds_since(begin)};
 }
 
-Figures through_the_mesh(const std::string& url, int64_t answers, const Case& request) {
+// Seconds until the first token and until the end of one stream.
+std::pair<double, double> answer_through_the_mesh(const std::string& url, const Case& request) {
   const std::string body =
       boost::json::serialize(boost::json::object{{"model", "bellwether-nano"},
                                                  {"prompt", boost::json::value_from(request.prompt)},
@@ -126,18 +135,43 @@ Figures through_the_mesh(const std::string& url, int64_t answers, const Case& re
                                                  {"temperature", 0},
                                                  {"stream", true},
                                                  {"stream_options", boost::json::object{{"include_usage", true}}}});
-  return measure(answers, request.answer_tokens, [&] {
-    const auto begin = Clock::now();
-    std::optional<double> first;
-    const e2e::StreamedReply reply = e2e::http_stream(url + "/v1/completions", body, [&](const e2e::StreamedReply&) {
-      if (!first) first = seconds_since(begin);
-      return true;
-    });
-    if (!reply.done || !reply.usage) throw std::runtime_error("the stream broke: " + reply.error);
-    const auto made = reply.usage->at("completion_tokens").to_number<int64_t>();
-    if (made != request.answer_tokens) throw std::runtime_error(fmt::format("{} tokens came", made));
-    return std::pair(*first, seconds_since(begin));
+  const auto begin = Clock::now();
+  std::optional<double> first;
+  const e2e::StreamedReply reply = e2e::http_stream(url + "/v1/completions", body, [&](const e2e::StreamedReply&) {
+    if (!first) first = seconds_since(begin);
+    return true;
   });
+  if (!reply.done || !reply.usage) throw std::runtime_error("the stream broke: " + reply.error);
+  const auto made = reply.usage->at("completion_tokens").to_number<int64_t>();
+  if (made != request.answer_tokens) throw std::runtime_error(fmt::format("{} tokens came", made));
+  return {*first, seconds_since(begin)};
+}
+
+// Tokens per second of kStreams together, from the first request to the last token; the best round counts.
+template <class Answers>
+double rate_together(const Case& request, Answers answers) {
+  double best_s = 1e30;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto begin = Clock::now();
+    answers();
+    best_s = std::min(best_s, seconds_since(begin));
+  }
+  return static_cast<double>(kStreams) * static_cast<double>(request.answer_tokens) / best_s;
+}
+
+void stream_together(const std::string& url, const Case& request) {
+  std::vector<std::future<void>> streams;
+  for (size_t i = 0; i < kStreams; ++i) {
+    streams.push_back(std::async(std::launch::async, [&] { (void)answer_through_the_mesh(url, request); }));
+  }
+  for (auto& stream : streams) stream.get();
+}
+
+// --device among the arguments, as `up` passes it on.
+std::optional<int> gpu_among(const std::vector<std::string>& arguments) {
+  const auto flag = std::ranges::find(arguments, "--device");
+  if (flag == arguments.end() || flag + 1 == arguments.end()) return std::nullopt;
+  return engine::gpu_of(*(flag + 1));
 }
 
 // Seconds of CPU time so far, by program.
@@ -212,18 +246,30 @@ std::string nats_url_in(const std::string& output) {
 
 void run(int64_t answers, const std::vector<std::string>& arguments) {
   const Case request = longest_answer();
-  const Figures alone = engine_alone(answers, request);
+  Figures alone;
+  double alone_together = 0;
+  {
+    const auto engine = engine::Engine::load(BELLWETHER_SOURCE_DIR "/models/bellwether-nano",
+                                             {.gpu = gpu_among(arguments), .draft_tokens = 1});
+    alone = measure(answers, request.answer_tokens, [&] { return answer_alone(*engine, request, 1); });
+    alone_together = rate_together(request, [&] { (void)answer_alone(*engine, request, kStreams); });
+  }
   fmt::print("engine alone, one sequence    {:8.0f} tokens/s\n", alone.tokens_per_s);
+  fmt::print("engine alone, {} sequences    {:8.0f} tokens/s\n", kStreams, alone_together);
   e2e::MeshProcess mesh(arguments);
   fmt::print("echo on the bus, one by one   {:8.0f} /s\n", echo(nats_url_in(mesh.up().output())));
   const auto before = cpu_seconds(mesh.up().pid());
-  const Figures figures = through_the_mesh(mesh.url(), answers, request);
+  const Figures figures =
+      measure(answers, request.answer_tokens, [&] { return answer_through_the_mesh(mesh.url(), request); });
   const auto after = cpu_seconds(mesh.up().pid());
   fmt::print("one stream through the mesh   {:8.0f} tokens/s, {:.0f} % of the engine alone; asked for: {:.0f}\n",
              figures.tokens_per_s, 100 * figures.tokens_per_s / alone.tokens_per_s, kTokensPerSecondAsked);
   fmt::print("its first token after         {:8.1f} ms, the engine alone {:.1f} ms\n", figures.first_token_ms,
              alone.first_token_ms);
   print_cpu_times(before, after, static_cast<double>(kRounds * answers * request.answer_tokens));
+  const double together = rate_together(request, [&] { stream_together(mesh.url(), request); });
+  fmt::print("{} streams through the mesh   {:8.0f} tokens/s, {:.0f} % of the engine alone\n", kStreams, together,
+             100 * together / alone_together);
 }
 
 }  // namespace

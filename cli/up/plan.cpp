@@ -43,8 +43,11 @@ std::vector<std::string> common_flags(const PlanOptions& options, const std::str
   return flags;
 }
 
-std::vector<std::string> worker_flags(const PlanOptions& options) {
-  return {flag("model", options.model), flag("threads", options.threads)};
+// `process`: the worker's number among all ranks of all replicas, from 0.
+std::vector<std::string> worker_flags(const PlanOptions& options, size_t process) {
+  std::vector<std::string> flags = {flag("model", options.model), flag("threads", options.threads)};
+  if (!options.devices.empty()) flags.push_back(flag("device", options.devices[process % options.devices.size()]));
+  return flags;
 }
 
 PlannedProcess plan_service(const PlanOptions& options, Role role, std::string name, const std::string& program,
@@ -67,13 +70,14 @@ PlannedProcess plan_gateway(const PlanOptions& options) {
 void plan_replica(const PlanOptions& options, int replica, std::vector<PlannedProcess>& planned) {
   std::string name = fmt::format("worker-{}", replica);
   const std::string& program = options.programs.worker;
+  const auto first = static_cast<size_t>((replica - 1) * options.ranks);
   if (options.ranks == 1) {
-    planned.push_back(plan_service(options, Role::kWorker, std::move(name), program, worker_flags(options)));
+    planned.push_back(plan_service(options, Role::kWorker, std::move(name), program, worker_flags(options, first)));
     return;
   }
   const std::string head = fmt::format("127.0.0.1:{}", options.head_ports.at(static_cast<size_t>(replica - 1)));
   for (int rank = 0; rank < options.ranks; ++rank) {
-    std::vector<std::string> flags = worker_flags(options);
+    std::vector<std::string> flags = worker_flags(options, first + static_cast<size_t>(rank));
     append(flags, {flag("ranks", options.ranks), flag("rank", rank)});
     if (rank > 0) flags.push_back(flag("head", head));
     planned.push_back(plan_service(options, rank == 0 ? Role::kWorker : Role::kFollower,
@@ -84,7 +88,7 @@ void plan_replica(const PlanOptions& options, int replica, std::vector<PlannedPr
 
 // Every worker of the autoscaler's is told the bus, the logs' form and the model's name by the autoscaler itself.
 std::vector<std::string> supervised_worker_flags(const PlanOptions& options) {
-  std::vector<std::string> flags = worker_flags(options);
+  std::vector<std::string> flags = worker_flags(options, 0);
   flags.push_back(flag("shutdown-grace-ms", options.shutdown_grace_ms));
   if (!options.config_file.empty()) flags.push_back(flag("config", options.config_file));
   return flags;
@@ -132,6 +136,14 @@ std::vector<PlannedProcess> plan_services(const PlanOptions& options) {
 std::vector<std::vector<Role>> stop_stages(bool supervised) {
   if (supervised) return {{Role::kGateway}, {Role::kAutoscaler}, {Role::kScheduler}, {Role::kNats}};
   return {{Role::kGateway}, {Role::kWorker}, {Role::kFollower}, {Role::kScheduler}, {Role::kAutoscaler}, {Role::kNats}};
+}
+
+int default_ranks(const std::vector<std::string>& devices, int replicas) {
+  constexpr int kRanksOnCpus = 2;
+  const auto gpus =
+      std::ranges::count_if(devices, [](const std::string& device) { return device.starts_with("cuda:"); });
+  if (gpus == 0) return kRanksOnCpus;
+  return std::max(1, static_cast<int>(gpus) / std::max(1, replicas));
 }
 
 int threads_per_worker(int cpus, int processes) {

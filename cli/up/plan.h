@@ -28,6 +28,9 @@ struct PlanOptions {
   int replicas_max = 1;  // > replicas: the autoscaler starts and stops them, all of them
   int ranks = 1;         // of each replica, a process each
   int threads = 1;       // of each process
+  // What the processes compute on, each the next of them; empty = what they take by themselves. One at most with
+  // autoscaling.
+  std::vector<std::string> devices = {};
   int schedulers = 1;
   // Where the head of each replica is reached by its followers; only with several ranks and without autoscaling.
   std::vector<uint16_t> head_ports = {};
@@ -58,6 +61,9 @@ struct PlanOptions {
 // need to finish and take with them; the bus goes last. `supervised`: the
 // autoscaler's workers are its children and go with it.
 [[nodiscard]] std::vector<std::vector<Role>> stop_stages(bool supervised);
+
+// Ranks of a replica for whom nobody has chosen: two processes on CPUs, a process for each GPU.
+[[nodiscard]] int default_ranks(const std::vector<std::string>& devices, int replicas);
 
 // The CPUs shared among the processes, at least one each.
 [[nodiscard]] int threads_per_worker(int cpus, int processes);

@@ -30,9 +30,13 @@ void UpSettings::declare(mesh::Settings& declared) {
                 .min = 0,
                 .max = kReplicasMax});
   declared.add("ranks", &ranks,
-               {.sentence = "Processes of each replica, which share every layer's work; 1 = one computes all of it",
-                .min = 1,
+               {.sentence = "Processes of each replica, which share every layer's work; 1 = one computes all of it; 0 "
+                            "takes 2, or as many as each replica has of the GPUs that --device names",
+                .min = 0,
                 .max = kRanksMax});
+  declared.add("device", &devices,
+               {.sentence = "What workers compute on, cpu or cuda:N; given several times, each process takes the next "
+                            "of them"});
   declared.add("threads", &threads,
                {.sentence = "Threads of each rank; 0 shares the CPUs among them", .min = 0, .max = kThreadsMax});
   declared.add(

@@ -15,9 +15,10 @@ struct UpSettings {
 
   std::string model;  // directory; empty = the demo model
   int64_t replicas = 1;
-  int64_t replicas_max = 0;  // 0 = replicas
-  int64_t ranks = 2;         // of each replica
-  int64_t threads = 0;       // of each rank; 0 = the CPUs shared among them
+  int64_t replicas_max = 0;          // 0 = replicas
+  int64_t ranks = 0;                 // of each replica; 0 = default_ranks() (plan.h)
+  int64_t threads = 0;               // of each rank; 0 = the CPUs shared among them
+  std::vector<std::string> devices;  // that the workers take in turn; empty = what they take by themselves
   int64_t schedulers = 1;
   std::string log_folder;    // empty = a fresh one
   int64_t nats_port = 0;     // 0 = a free one

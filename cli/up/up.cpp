@@ -43,6 +43,11 @@ PlanOptions plan_options(const UpSettings& settings, const std::vector<std::stri
   if (!settings.common.nats_url.empty() && settings.nats_port != 0) {
     throw mesh::Error(mesh::ErrorCode::kInvalidArgument, "is of no use with --nats-url", "--nats-port");
   }
+  if (settings.devices.size() > 1 && settings.replicas_max > settings.replicas) {
+    throw mesh::Error(mesh::ErrorCode::kInvalidArgument,
+                      "can be given once only with --max-replicas: all replicas of the autoscaler's start alike",
+                      "--device");
+  }
   const std::string folder = mesh::program_folder();
   const auto replicas = static_cast<int>(settings.replicas);
   const int cpus = static_cast<int>(std::thread::hardware_concurrency());
@@ -51,7 +56,8 @@ PlanOptions plan_options(const UpSettings& settings, const std::vector<std::stri
   options.model = require_model(settings.model.empty() ? find_demo_model(folder) : settings.model);
   options.replicas = replicas;
   options.replicas_max = std::max(replicas, static_cast<int>(settings.replicas_max));
-  options.ranks = static_cast<int>(settings.ranks);
+  options.devices = settings.devices;
+  options.ranks = settings.ranks > 0 ? static_cast<int>(settings.ranks) : default_ranks(settings.devices, replicas);
   options.threads =
       settings.threads > 0 ? static_cast<int>(settings.threads) : threads_per_worker(cpus, replicas * options.ranks);
   if (options.ranks > 1 && options.replicas_max == options.replicas) {

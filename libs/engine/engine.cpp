@@ -15,18 +15,25 @@ namespace bellwether::engine {
 
 class Engine::Impl {
  public:
-  Impl(ModelConfig config, const EngineOptions& options, std::unique_ptr<Forward> forward, GroupForward* group)
-      : config(std::move(config)), options(options), loop(this->config, options, std::move(forward)), group(group) {}
+  Impl(ModelConfig config, const EngineOptions& options, std::optional<GpuMemoryUse> gpu_memory,
+       std::unique_ptr<Forward> forward, GroupForward* group)
+      : config(std::move(config)),
+        options(options),
+        gpu_memory(gpu_memory),
+        loop(this->config, options, std::move(forward)),
+        group(group) {}
 
   static std::unique_ptr<Engine> make(const ModelConfig& config, const EngineOptions& options,
                                       std::unique_ptr<weights::TensorSource> source,
                                       const std::function<void(double)>& progress) {
-    const EngineOptions resolved = resolve(options, config);
+    EngineOptions resolved = resolve(options, config);
     std::unique_ptr<RankForward> own = load_forward(config, resolved, std::move(source), progress);
-    if (resolved.ranks == 1) return of(std::make_unique<Impl>(config, resolved, std::move(own), nullptr));
+    resolved.kv_blocks = own->kv_blocks();
+    const std::optional<GpuMemoryUse> memory = own->gpu_memory();
+    if (resolved.ranks == 1) return of(std::make_unique<Impl>(config, resolved, memory, std::move(own), nullptr));
     auto cut = std::make_unique<GroupForward>(std::move(own));
     GroupForward* group = cut.get();
-    return of(std::make_unique<Impl>(config, resolved, std::move(cut), group));
+    return of(std::make_unique<Impl>(config, resolved, memory, std::move(cut), group));
   }
 
   static std::unique_ptr<Engine> make_echo(const ModelConfig& config, const EngineOptions& options,
@@ -34,7 +41,7 @@ class Engine::Impl {
     const EngineOptions resolved = resolve(options, config);
     require(resolved.ranks == 1, "an echo has one rank");
     auto forward = std::make_unique<EchoForward>(config, resolved.kv_blocks, pace);
-    return of(std::make_unique<Impl>(config, resolved, std::move(forward), nullptr));
+    return of(std::make_unique<Impl>(config, resolved, std::nullopt, std::move(forward), nullptr));
   }
 
   static std::unique_ptr<Engine> of(std::unique_ptr<Impl> impl) {
@@ -43,6 +50,7 @@ class Engine::Impl {
 
   ModelConfig config;
   EngineOptions options;
+  std::optional<GpuMemoryUse> gpu_memory;
   EngineLoop loop;
   GroupForward* group;  // the loop's forward pass, when the model is cut over ranks
 };
@@ -70,6 +78,9 @@ const ModelConfig& Engine::config() const {
 const EngineOptions& Engine::options() const {
   return impl_->options;
 }
+std::optional<GpuMemoryUse> Engine::gpu_memory() const {
+  return impl_->gpu_memory;
+}
 int64_t Engine::kv_block_tokens() const {
   return kBlockTokens;
 }
@@ -92,8 +103,8 @@ StepReport Engine::step() {
 }
 void Engine::join(std::unique_ptr<Collective> group) {
   require(impl_->group != nullptr, "a group joined an engine of one rank");
-  impl_->loop.forget_all();
-  impl_->group->join(std::move(group));
+  impl_->options.kv_blocks = impl_->group->join(std::move(group));
+  impl_->loop.begin_anew(impl_->options.kv_blocks);
 }
 std::vector<KvEvent> Engine::kv_dump() const {
   return impl_->loop.kv_dump();

@@ -27,10 +27,13 @@ struct EngineOptions {
   std::optional<int> gpu = {};  // CUDA's number of the GPU that computes; none = the CPU does
   // On a GPU: sums do not depend on what else is in the batch, which costs some time. On a CPU they never do.
   bool deterministic = true;
-  int threads = 0;                 // computing threads; 0 = one for each CPU this process may run on
-  int sequences_max = 64;          // running at once
-  int waiting_max = 256;           // admitted beyond that
-  int64_t kv_blocks = 0;           // blocks of the KV cache; 0 = enough for 2 sequences of full context, at least 512
+  double gpu_memory_utilization = 0.9;  // part of the GPU's memory that this process takes, with kv_blocks 0; (0, 1]
+  int threads = 0;                      // computing threads; 0 = one for each CPU this process may run on
+  int sequences_max = 64;               // running at once
+  int waiting_max = 256;                // admitted beyond that
+  // Blocks of the KV cache. 0 = on a GPU, what weights and workspace leave; on a CPU, enough for 2 sequences of full
+  // context, at least 512.
+  int64_t kv_blocks = 0;
   int batch_tokens_max = 2048;     // tokens computed in one step: decodes first, then pieces of prompts
   int64_t context_tokens_max = 0;  // prompt + output of one sequence; 0 = the model's max_position_embeddings
   int draft_tokens = 0;            // guessed ahead for each sequence in a step; 0 where the model has no draft layer
@@ -139,8 +142,10 @@ class Engine {
   ~Engine();
 
   [[nodiscard]] const ModelConfig& config() const;
-  [[nodiscard]] const EngineOptions& options() const;  // with every 0 resolved
-  [[nodiscard]] int64_t kv_block_tokens() const;       // tokens in a block
+  // With every 0 resolved. kv_blocks: of the smallest rank, once the ranks have joined.
+  [[nodiscard]] const EngineOptions& options() const;
+  [[nodiscard]] std::optional<GpuMemoryUse> gpu_memory() const;  // nothing on a CPU
+  [[nodiscard]] int64_t kv_block_tokens() const;                 // tokens in a block
 
   // On anything but kAdmitted nothing changed. `reason`, if given, receives a sentence for the client.
   Admission admit(SequenceRequest request, std::string* reason = nullptr);

@@ -107,9 +107,10 @@ bool EngineLoop::cancel(SequenceId id) {
   return true;
 }
 
-void EngineLoop::forget_all() {
+void EngineLoop::begin_anew(int64_t kv_blocks) {
+  options_.kv_blocks = kv_blocks;
   sequences_.clear();
-  cache_.clear();
+  cache_.clear(kv_blocks);
 }
 
 EngineLoad EngineLoop::load_now() const {

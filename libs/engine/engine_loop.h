@@ -19,7 +19,7 @@ namespace bellwether::engine {
 // Engine's methods mean what engine.h says of them.
 class EngineLoop {
  public:
-  // REQUIRES: `options` are resolved; `forward` has options.kv_blocks blocks.
+  // REQUIRES: `options` are resolved; `forward` has options.kv_blocks blocks or more.
   EngineLoop(const ModelConfig& config, const EngineOptions& options, std::unique_ptr<Forward> forward);
 
   Admission admit(SequenceRequest request, std::string* reason);
@@ -29,8 +29,8 @@ class EngineLoop {
   [[nodiscard]] StepReport step();
   [[nodiscard]] std::vector<KvEvent> kv_dump() const { return cache_.dump(); }
 
-  // Forgets every sequence and empties the cache, also after a step that threw.
-  void forget_all();
+  // Forgets every sequence and begins with an empty cache of so many blocks, also after a step that threw.
+  void begin_anew(int64_t kv_blocks);
 
  private:
   using Sequences = std::list<Sequence>;

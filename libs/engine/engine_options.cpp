@@ -52,10 +52,14 @@ EngineOptions resolve(const EngineOptions& options, const ModelConfig& config) {
   check_range("ranks", options.ranks, 1, kRanksMax);
   check_range("rank", options.rank, 0, options.ranks - 1);
   check_range("draft_tokens", options.draft_tokens, 0, kDraftTokensMax);
+  if (!(options.gpu_memory_utilization > 0 && options.gpu_memory_utilization <= 1)) {
+    throw ConfigError(
+        fmt::format("gpu_memory_utilization is {}: it must be above 0 and at most 1", options.gpu_memory_utilization));
+  }
   if (config.num_nextn_predict_layers == 0) resolved.draft_tokens = 0;
   if (resolved.threads == 0) resolved.threads = std::min(cpu::usable_cpus(), kThreadsMax);
   if (resolved.context_tokens_max == 0) resolved.context_tokens_max = config.max_position_embeddings;
-  if (resolved.kv_blocks == 0) {
+  if (resolved.kv_blocks == 0 && !options.gpu) {
     resolved.kv_blocks = std::max(kKvBlocksDefaultMin, 2 * blocks_for(resolved.context_tokens_max));
   }
   // More could not all advance in one step.

@@ -7,6 +7,7 @@
 #include "engine/engine_loop.h"
 #include "engine/kv_blocks.h"
 #include "engine/load_forward.h"
+#include "engine/ranks/fewest_blocks.h"
 #include "engine/ranks/plan_message.h"
 #include "weights/safetensors.h"
 #include "weights/synthetic.h"
@@ -19,13 +20,13 @@ class Follower::Impl {
        const std::function<void(double)>& progress)
       : options_(resolve(options, config)),
         limits_{.vocab_size = config.vocab_size,
-                .kv_blocks = options_.kv_blocks,
                 .batch_tokens_max = options_.batch_tokens_max,
                 .draft_tokens_max = options_.draft_tokens},
         forward_(load_forward(config, options_, std::move(source), progress)) {}
 
   void follow(Collective& group) {
     forward_->join(group);
+    limits_.kv_blocks = fewest_blocks(group, forward_->kv_blocks());
     int64_t rows = 0;  // of the last batch
     for (;;) {
       const std::vector<int32_t> words = receive_plan(group, words_max());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -63,12 +64,26 @@ class Forward {
   [[nodiscard]] virtual WeightWork work() const { return {}; }
 };
 
+// Of a GPU, in bytes.
+struct GpuMemoryUse {
+  int64_t total = 0;
+  int64_t weights = 0;    // these three of this process
+  int64_t workspace = 0;  // what a batch needs
+  int64_t kv_cache = 0;
+};
+
 // One rank's part of the pass. Every rank of a group makes the same calls; logits come out on rank 0 only.
 class RankForward : public Forward {
  public:
   // Makes `group` the ranks that compute together. What was computed before is lost: the KV cache counts as empty.
   // `group` must outlive every call but the next join() and the destructor.
   virtual void join(Collective& group) = 0;
+
+  // Blocks that its KV cache has. A group uses as many as its smallest.
+  [[nodiscard]] virtual int64_t kv_blocks() const = 0;
+
+  // Nothing on a CPU.
+  [[nodiscard]] virtual std::optional<GpuMemoryUse> gpu_memory() const { return std::nullopt; }
 };
 
 }  // namespace bellwether::engine

@@ -101,8 +101,8 @@ void KvCache::release(std::span<const int32_t> blocks) {
   for (size_t i = blocks.size(); i-- > 0;) give_back(blocks[i]);
 }
 
-void KvCache::clear() {
-  *this = KvCache(total());
+void KvCache::clear(int64_t blocks) {
+  *this = KvCache(blocks);
   events_.push_back({.kind = KvEvent::Kind::kCleared});
 }
 

@@ -56,8 +56,8 @@ class KvCache {
   // Gives back a sequence's blocks, all of them, in the order of its tokens. Aborts when one is not held.
   void release(std::span<const int32_t> blocks);
 
-  // Gives back and forgets everything.
-  void clear();
+  // Gives back and forgets everything; from now on there are so many blocks.
+  void clear(int64_t blocks);
 
   [[nodiscard]] int64_t total() const { return static_cast<int64_t>(blocks_.size()); }
   [[nodiscard]] int64_t free() const { return static_cast<int64_t>(empty_.size() + evictable_.size()); }

@@ -178,7 +178,9 @@ class EngineThread::Work {
       std::unique_ptr<engine::Collective> group = std::exchange(endpoint_, nullptr)->connect(place);
       shared_.membership.joined(place.epoch, *group);
       engine_.join(std::move(group));
-      shared_.post([epoch = epoch_](Shared& self) { self.handlers.on_joined(epoch); });
+      shared_.post([epoch = epoch_, facts = facts_of(engine_)](Shared& self) mutable {
+        self.handlers.on_joined(epoch, std::move(facts));
+      });
     } catch (const engine::GroupBroken& broken) {
       left(broken.what());
     }

@@ -62,7 +62,8 @@ struct EngineHandlers {
   std::function<void(std::string)> on_failed;  // loading or a step threw; the reason
   // With several ranks: loaded, and reached there by one group; then as GroupLeader's head_running() and head_left().
   std::function<void(std::string address)> on_reachable = {};
-  std::function<void(uint64_t epoch)> on_joined = {};
+  // The facts as of now: how large the KV cache is depends on all ranks.
+  std::function<void(uint64_t epoch, ModelFacts)> on_joined = {};
   std::function<void(uint64_t epoch, std::string reason)> on_left = {};
 };
 

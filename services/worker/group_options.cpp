@@ -32,11 +32,14 @@ v1::GroupOptions group_options_of(const engine::EngineOptions& options) {
   group.set_sequences_max(static_cast<uint32_t>(options.sequences_max));
   group.set_draft_tokens(static_cast<uint32_t>(options.draft_tokens));
   group.set_context_tokens_max(static_cast<uint64_t>(options.context_tokens_max));
+  group.set_deterministic(options.deterministic);
   return group;
 }
 
 engine::EngineOptions engine_options(const v1::GroupOptions& options, const WorkerSettings& settings) {
   return {.gpu = engine::gpu_of(settings.device),
+          .deterministic = options.deterministic(),
+          .gpu_memory_utilization = settings.gpu_memory_utilization,
           .threads = static_cast<int>(settings.threads),
           .sequences_max = checked<int>("sequences_max", options.sequences_max()),
           .kv_blocks = checked<int64_t>("kv_blocks", options.kv_blocks()),

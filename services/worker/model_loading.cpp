@@ -17,7 +17,8 @@ ModelFacts facts_of(const engine::Engine& engine) {
           .waiting_max = options.waiting_max,
           .kv_blocks_total = options.kv_blocks,
           .kv_block_tokens = engine.kv_block_tokens(),
-          .context_tokens_max = std::min(options.context_tokens_max, options.kv_blocks * engine.kv_block_tokens())};
+          .context_tokens_max = std::min(options.context_tokens_max, options.kv_blocks * engine.kv_block_tokens()),
+          .gpu_memory = engine.gpu_memory()};
 }
 
 v1::Capacity capacity_of(const ModelFacts& facts) {

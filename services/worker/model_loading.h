@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "bellwether/v1/mesh.pb.h"
@@ -14,7 +15,8 @@
 
 namespace bellwether::worker {
 
-// What does not change while an engine lives. The engine itself belongs to its thread; these may be read anywhere.
+// What does not change while an engine computes in one group. The engine itself belongs to its thread; these may be
+// read anywhere.
 struct ModelFacts {
   int64_t vocab_size = 0;
   std::vector<int32_t> eos_ids = {};
@@ -23,6 +25,7 @@ struct ModelFacts {
   int64_t kv_blocks_total = 0;
   int64_t kv_block_tokens = 0;
   int64_t context_tokens_max = 0;  // of one sequence: the engine's limit, or the whole KV cache if that is smaller
+  std::optional<engine::GpuMemoryUse> gpu_memory = {};  // nothing on a CPU
 };
 
 [[nodiscard]] ModelFacts facts_of(const engine::Engine& engine);

@@ -76,7 +76,7 @@ Replica::Replica(mesh::Service& service, const WorkerSettings& settings)
            .on_report = [this](const EngineReport& report) { on_report(report); },
            .on_failed = [this](const std::string& reason) { on_failed(reason); },
            .on_reachable = [this](std::string address) { leader_->head_reachable(std::move(address)); },
-           .on_joined = [this](uint64_t epoch) { leader_->head_running(epoch); },
+           .on_joined = [this](uint64_t epoch, ModelFacts facts) { on_joined(epoch, std::move(facts)); },
            .on_left = [this](uint64_t epoch, const std::string& reason) { leader_->head_left(epoch, reason); }},
           settings_.ranks > 1 ? OpenEndpoint(&open_ucx_endpoint) : OpenEndpoint()) {
   if (settings_.ranks > 1) {
@@ -140,12 +140,11 @@ void Replica::on_group_broken(const std::string& reason) {
 
 void Replica::on_loaded(ModelFacts facts, v1::ModelCard card, EngineHandlers::Vocabulary vocabulary) {
   if (stopped_ || condition_.phase != v1::REPLICA_PHASE_LOADING) return;
-  facts_ = std::move(facts);
+  learn(std::move(facts));
   constraints_.emplace(std::move(vocabulary), facts_.eos_ids);
   card_ = serialize_card(std::move(card));
   step_costs_.emplace(facts_.sequences_max);
   metrics_.emplace(service_.registry(), identity_.model, facts_.context_tokens_max);
-  condition_.capacity = capacity_of(facts_);
   condition_.card_digest = card_.digest;
   own_progress_ = 1;
   mesh::Bus& bus = service_.bus();
@@ -176,7 +175,26 @@ void Replica::on_loaded(ModelFacts facts, v1::ModelCard card, EngineHandlers::Vo
                              {"kv_blocks", facts_.kv_blocks_total},
                              {"context_tokens_max", facts_.context_tokens_max},
                              {"sequences_max", facts_.sequences_max}});
+  if (facts_.gpu_memory) {
+    const auto gb = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
+    log::info("GPU memory", {{"device", identity_.device},
+                             {"total_gb", gb(facts_.gpu_memory->total)},
+                             {"weights_gb", gb(facts_.gpu_memory->weights)},
+                             {"workspace_gb", gb(facts_.gpu_memory->workspace)},
+                             {"kv_cache_gb", gb(facts_.gpu_memory->kv_cache)}});
+  }
   if (!leader_) become_ready();
+}
+
+void Replica::learn(ModelFacts facts) {
+  facts_ = std::move(facts);
+  condition_.capacity = capacity_of(facts_);
+}
+
+void Replica::on_joined(uint64_t epoch, ModelFacts facts) {
+  learn(std::move(facts));
+  log::info("the ranks have joined", {{"epoch", epoch}, {"kv_blocks", facts_.kv_blocks_total}});
+  leader_->head_running(epoch);
 }
 
 void Replica::become_ready() {

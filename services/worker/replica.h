@@ -49,6 +49,7 @@ class Replica final : public mesh::Component {
   // What the engine's thread reports.
   void on_progress(double done);
   void on_loaded(ModelFacts facts, v1::ModelCard card, EngineHandlers::Vocabulary vocabulary);
+  void on_joined(uint64_t epoch, ModelFacts facts);
   void on_report(const EngineReport& report);
   void on_failed(const std::string& reason);
 
@@ -87,6 +88,7 @@ class Replica final : public mesh::Component {
   void describe(LiveSequence last, FinishedReason reason) const;
   void tell_schedulers(v1::Dispatch::Kind kind, const LiveRequest& request);
 
+  void learn(ModelFacts facts);
   void become_ready();
   void set_phase(v1::ReplicaPhase phase);
   [[nodiscard]] v1::Rates rates(mesh::TimePoint now) const;

@@ -28,6 +28,7 @@ std::string short_name(const std::string& model) {
 }
 
 constexpr double kRanksMax = 1024;
+constexpr double kUtilizationMin = 0.01;
 constexpr double kEchoRateMax = 1e9;
 
 void declare_engine(mesh::Settings& declared, WorkerSettings& settings) {
@@ -91,6 +92,14 @@ void declare(mesh::Settings& declared, WorkerSettings& settings) {
   declare_engine(declared, settings);
   declared.add("device", &settings.device,
                {.sentence = "What computes: cpu, or cuda:N for the GPU that CUDA numbers so, if built with CUDA"});
+  declared.add("gpu-memory-utilization", &settings.gpu_memory_utilization,
+               {.sentence = "Part of a GPU's memory that this process takes: what weights and workspace leave of it is "
+                            "KV cache. Ranks that share a GPU share it",
+                .min = kUtilizationMin,
+                .max = 1});
+  declared.add("deterministic", &settings.deterministic,
+               {.sentence = "On a GPU, the same answer whatever else is computed beside it; --no-deterministic is some "
+                            "percent faster. On a CPU it always is the same"});
   declared.add("load-format", &settings.load_format,
                {.sentence = "Where weights come from; synthetic needs config.json only and makes the weights up",
                 .choices = {"auto", "safetensors", "synthetic"}});
@@ -105,11 +114,13 @@ void declare(mesh::Settings& declared, WorkerSettings& settings) {
                {.sentence = "Sequences computed at once", .min = 1, .max = 4096});
   declared.add("max-num-waiting", &settings.max_num_waiting,
                {.sentence = "Sequences that may wait beyond those; more are refused", .min = 0, .max = 65536});
-  declared.add("kv-blocks", &settings.kv_blocks,
-               {.sentence = "Size of the KV cache; 0 takes what two sequences of full length need, at least 512",
-                .unit = "blocks",
-                .min = 0,
-                .max = 1 << 30});
+  declared.add(
+      "kv-blocks", &settings.kv_blocks,
+      {.sentence = "Size of the KV cache; 0 takes what --gpu-memory-utilization leaves on a GPU, on a CPU what two "
+                   "sequences of full length need, at least 512",
+       .unit = "blocks",
+       .min = 0,
+       .max = 1 << 30});
   declared.add("max-num-batched-tokens", &settings.max_num_batched_tokens,
                {.sentence = "Tokens computed in one step", .unit = "tokens", .min = 1, .max = 1 << 20});
   declared.add("max-model-len", &settings.max_model_len,
@@ -146,6 +157,8 @@ WorkerSettings resolve(WorkerSettings settings) {
 
 engine::EngineOptions engine_options(const WorkerSettings& settings) {
   return {.gpu = engine::gpu_of(settings.device),
+          .deterministic = settings.deterministic,
+          .gpu_memory_utilization = settings.gpu_memory_utilization,
           .threads = static_cast<int>(settings.threads),
           .sequences_max = static_cast<int>(settings.max_num_seqs),
           .waiting_max = static_cast<int>(settings.max_num_waiting),

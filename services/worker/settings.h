@@ -18,6 +18,8 @@ struct WorkerSettings {
   double echo_tokens_per_s = 50;
   double echo_prefill_tokens_per_s = 10000;
   std::string device = "cpu";
+  bool deterministic = true;
+  double gpu_memory_utilization = 0.9;
   std::string load_format = "auto";
   std::string chat_format = "auto";
   int64_t threads = 0;

@@ -108,6 +108,40 @@ TEST(UpPlan, ARankIsAProcessAndFollowersKnowTheirHead) {
               IsSupersetOf({"--ranks=2", "--rank=1", "--head=127.0.0.1:20002", "--grpc=127.0.0.1:0", "--threads=1"}));
 }
 
+TEST(UpPlan, ProcessesTakeTheDevicesInTurn) {
+  PlanOptions options = make_options();
+  options.replicas = 2;
+  options.replicas_max = 2;
+  options.ranks = 2;
+  options.head_ports = {20001, 20002};
+  for (const PlannedProcess& process : plan_services(options)) {
+    EXPECT_THAT(process.command.arguments, Each(Not(StartsWith("--device")))) << process.name;
+  }
+  options.devices = {"cuda:0", "cuda:1", "cuda:2"};
+  const auto planned = plan_services(options);
+  EXPECT_THAT(arguments_of(planned, "worker-1-rank-0"), Contains("--device=cuda:0"));
+  EXPECT_THAT(arguments_of(planned, "worker-1-rank-1"), Contains("--device=cuda:1"));
+  EXPECT_THAT(arguments_of(planned, "worker-2-rank-0"), Contains("--device=cuda:2"));
+  EXPECT_THAT(arguments_of(planned, "worker-2-rank-1"), Contains("--device=cuda:0"));
+  EXPECT_THAT(arguments_of(planned, "api-gateway"), Each(Not(StartsWith("--device"))));
+}
+
+TEST(UpPlan, SupervisedWorkersHaveTheDevice) {
+  PlanOptions options = make_options();
+  options.replicas_max = 2;
+  options.devices = {"cuda:0"};
+  EXPECT_THAT(arguments_of(plan_services(options), "autoscaler"), Contains("--worker-argument=--device=cuda:0"));
+}
+
+TEST(DefaultRanks, ArePairsOnCpusAndOneForEachGpu) {
+  EXPECT_EQ(default_ranks({}, 1), 2);
+  EXPECT_EQ(default_ranks({"cpu"}, 3), 2);
+  EXPECT_EQ(default_ranks({"cuda:0"}, 1), 1);
+  EXPECT_EQ(default_ranks({"cuda:0"}, 2), 1);
+  EXPECT_EQ(default_ranks({"cuda:0", "cuda:1", "cuda:2", "cuda:3"}, 1), 4);
+  EXPECT_EQ(default_ranks({"cuda:0", "cuda:1", "cuda:2", "cuda:3"}, 2), 2);
+}
+
 TEST(UpPlan, SeveralSchedulersAreNumbered) {
   PlanOptions options = make_options();
   options.schedulers = 2;

@@ -195,17 +195,19 @@ TEST(KvEvents, NameThePromptsBlocks) {
   EXPECT_EQ(dump[0].hashes, hashes);
 }
 
-TEST(KvEvents, ForgettingEverythingIsOneToo) {
+TEST(KvEvents, BeginningAnewIsOneToo) {
   const FakeLoop fake(kOptions);
   fake.admit(request_of(1, 200, 100));
   (void)fake.loop->step();
-  fake.loop->forget_all();
+  fake.loop->begin_anew(3);
   EXPECT_FALSE(fake.loop->has_work());
   EXPECT_EQ(fake.loop->load_now().kv_blocks_used, 0);
   EXPECT_THAT(fake.loop->kv_dump(), IsEmpty());
   const StepReport report = fake.loop->step();
   ASSERT_EQ(report.kv_events.size(), 1U);
   EXPECT_EQ(report.kv_events[0].kind, KvEvent::Kind::kCleared);
+  EXPECT_EQ(fake.loop->admit(request_of(1, 200, 10), nullptr), Admission::kTooLong) << "of three blocks";
+  fake.loop->begin_anew(kOptions.kv_blocks);
   const SequenceRequest again = request_of(1, 200, 10);
   fake.admit(again);
   Outcomes outcomes;

@@ -26,7 +26,7 @@ class Flock final : public Forward {
       followers_.emplace_back(
           [follower = make_follower(of_rank), group = group_.member(rank)] { follower->follow(*group); });
     }
-    head_->join(group_.member(0));
+    (void)head_->join(group_.member(0));
   }
   ~Flock() override {
     head_.reset();

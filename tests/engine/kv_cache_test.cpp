@@ -155,7 +155,7 @@ TEST(KvCache, CollidingHashesShareNothing) {
 TEST(KvCache, ClearForgetsEverything) {
   KvCache cache(3);
   (void)store_chain(cache, {10, 11});
-  cache.clear();
+  cache.clear(3);
   EXPECT_EQ(cache.used(), 0);
   EXPECT_THAT(cache.dump(), IsEmpty());
   const auto events = cache.take_events();

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "engine/flock.h"
+#include "engine/ranks/fewest_blocks.h"
 #include "engine/ranks/plan_message.h"
 #include "engine/tiny_model.h"
 
@@ -139,12 +140,38 @@ TEST(Ranks, AFollowerJoinsGroupAfterGroup) {
     for (ThreadGroup& group : groups) follower->follow(*group.member(1));
   });
   for (ThreadGroup& group : groups) {
-    head.join(group.member(0));
+    EXPECT_EQ(head.join(group.member(0)), options.kv_blocks);
     EXPECT_EQ(compute(head).logits, expected.logits);
   }
-  head.join(alone.member(0));  // ends the second group
+  (void)head.join(alone.member(0));  // ends the second group
   following.join();
   EXPECT_EQ(follower->steps(), 2U);  // guesses are part of their step
+}
+
+// GPUs that leave different room for it.
+TEST(Ranks, UseTheSmallestKvCacheAmongThem) {
+  const EngineOptions options = resolve(options_of(2), drafting_config());
+  EngineOptions of_follower = options;
+  of_follower.rank = 1;
+  of_follower.kv_blocks = 6;
+  const auto follower = Follower::synthetic(drafting_config(), of_follower);
+  const Result expected = compute(*forward_of(2));
+  ThreadGroup group(2);
+  std::thread following([&] { follower->follow(*group.member(1)); });
+  {
+    GroupForward head(load_forward(drafting_config(), options, weights::make_synthetic_source(true), {}));
+    EXPECT_EQ(head.join(group.member(0)), 6);
+    EXPECT_EQ(compute(head).logits, expected.logits);
+  }
+  following.join();
+  ThreadGroup again(2);
+  std::thread beyond([&] { EXPECT_THROW(follower->follow(*again.member(1)), GroupBroken); });
+  EXPECT_EQ(fewest_blocks(*again.member(0), 8), 6);
+  const std::vector<int32_t> seventh = {6};
+  send_plan(*again.member(0),
+            encode(std::vector<BatchSegment>{
+                {.ids = std::span(kIds).first(1), .prompt_tokens = 1, .blocks = seventh, .logits_begin = 0}}));
+  beyond.join();
 }
 
 TEST(Ranks, AFollowerRefusesAPlanItCannotCompute) {
@@ -154,7 +181,10 @@ TEST(Ranks, AFollowerRefusesAPlanItCannotCompute) {
   ThreadGroup group(2);
   const std::vector<int32_t> beyond = {61};  // of the vocabulary
   const std::vector<BatchSegment> batch = {{.ids = beyond, .prompt_tokens = 1, .blocks = kBlocks}};
-  std::thread head([&] { send_plan(*group.member(0), encode(batch)); });
+  std::thread head([&] {
+    (void)fewest_blocks(*group.member(0), options.kv_blocks);
+    send_plan(*group.member(0), encode(batch));
+  });
   EXPECT_THROW(follower->follow(*group.member(1)), GroupBroken);
   head.join();
   EXPECT_EQ(follower->steps(), 0U);

@@ -153,7 +153,7 @@ class GroupThreadsTest : public ::testing::Test {
                       .on_report = [this](const EngineReport& report) { keep(report); },
                       .on_failed = [this](const std::string& reason) { failure_ = reason; },
                       .on_reachable = [this](std::string address) { head_address_ = std::move(address); },
-                      .on_joined = [this](uint64_t epoch) { head_joined_ = epoch; },
+                      .on_joined = [this](uint64_t epoch, const ModelFacts&) { head_joined_ = epoch; },
                       .on_left = [this](uint64_t epoch, const std::string& reason) { head_left_[epoch] = reason; }},
                      transport_.opener()};
   FollowerThread follower_{

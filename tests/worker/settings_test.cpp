@@ -57,9 +57,10 @@ TEST(WorkerSettings, AModelIsAskedForWithAnExample) {
 }
 
 TEST(WorkerSettings, ReachTheEngine) {
-  const engine::EngineOptions options = engine_options(
-      settings_from({"--threads", "3", "--max-num-seqs", "4", "--max-num-waiting", "5", "--kv-blocks", "6",
-                     "--max-num-batched-tokens", "7", "--max-model-len", "8", "--draft-tokens", "2"}));
+  const engine::EngineOptions options =
+      engine_options(settings_from({"--threads", "3", "--max-num-seqs", "4", "--max-num-waiting", "5", "--kv-blocks",
+                                    "6", "--max-num-batched-tokens", "7", "--max-model-len", "8", "--draft-tokens", "2",
+                                    "--no-deterministic", "--gpu-memory-utilization", "0.5"}));
   EXPECT_EQ(options.threads, 3);
   EXPECT_EQ(options.sequences_max, 4);
   EXPECT_EQ(options.waiting_max, 5);
@@ -67,6 +68,9 @@ TEST(WorkerSettings, ReachTheEngine) {
   EXPECT_EQ(options.batch_tokens_max, 7);
   EXPECT_EQ(options.context_tokens_max, 8);
   EXPECT_EQ(options.draft_tokens, 2);
+  EXPECT_FALSE(options.deterministic);
+  EXPECT_EQ(options.gpu_memory_utilization, 0.5);
+  EXPECT_TRUE(engine_options(settings_from({})).deterministic);
 }
 
 TEST(WorkerSettings, ADeviceIsTheCpuOrAGpu) {

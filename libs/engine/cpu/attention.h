@@ -38,6 +38,8 @@ class Attention {
   // to the cache of `layer`.
   void compute(int64_t layer, const AttentionWeights& weights, const BatchRows& rows, const float* x, float* y);
 
+  [[nodiscard]] int64_t kv_blocks() const { return kv_blocks_; }
+
  private:
   // One head of rows [row_begin, row_end) of a segment.
   struct PrefillTask {

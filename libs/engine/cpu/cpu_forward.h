@@ -27,6 +27,7 @@ class CpuForward final : public RankForward {
   [[nodiscard]] bool has_drafts() const override { return weights_.draft.has_value(); }
   [[nodiscard]] WeightWork work() const override { return work_; }
   void join(Collective& group) override { group_ = &group; }
+  [[nodiscard]] int64_t kv_blocks() const override { return attention_.kv_blocks(); }
 
  private:
   // A sequence of draft().

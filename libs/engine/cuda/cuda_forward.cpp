@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "engine/cuda/kv_room.h"
 #include "engine/cuda/weight_kernels.h"
 #include "engine/kv_blocks.h"
 
@@ -35,7 +36,6 @@ CudaForward::CudaForward(ModelConfig config, ModelWeights weights, const CudaOpt
     : config_(std::move(config)),
       weights_(std::move(weights)),
       options_(options),
-      cache_(layers_of(config_, weights_) * options.kv_blocks * page_bytes(config_)),
       inputs_(options.rows_max, blocks_for(options.context_max)),
       layers_(config_, weights_,
               {.rows_max = options.rows_max,
@@ -53,6 +53,26 @@ CudaForward::CudaForward(ModelConfig config, ModelWeights weights, const CudaOpt
   }
   logits_ = DeviceArray<float>(kLogitsRows * widest_);
   layers_.set_group(group_);
+  make_cache();
+}
+
+// Last, of what everything else leaves.
+void CudaForward::make_cache() {
+  size_t free = 0;
+  size_t total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  const GpuRoom room{.total = static_cast<int64_t>(total),
+                     .free = static_cast<int64_t>(free),
+                     .weights = weights_.bytes,
+                     .workspace = device_bytes_held - held_before_,
+                     .block = layers_of(config_, weights_) * page_bytes(config_)};
+  kv_blocks_ = options_.kv_blocks;
+  if (kv_blocks_ == 0)
+    kv_blocks_ = kv_blocks_for(room, options_.gpu_memory_utilization, blocks_for(options_.context_max));
+  else
+    require_room(room, kv_blocks_);
+  cache_ = DeviceArray<uint8_t>(kv_blocks_ * room.block);
+  memory_ = {.total = room.total, .weights = room.weights, .workspace = room.workspace, .kv_cache = cache_.count()};
   scribble(cache_.get(), cache_.count(), stream_.get());  // attention multiplies what it does not see by 0
   stream_.wait();
 }
@@ -68,7 +88,7 @@ void CudaForward::join(Collective& group) {
 }
 
 KvPages CudaForward::pages(int64_t layer) const {
-  return {.data = cache_.get() + layer * options_.kv_blocks * page_bytes(config_), .width = config_.latent_dim()};
+  return {.data = cache_.get() + layer * kv_blocks_ * page_bytes(config_), .width = config_.latent_dim()};
 }
 
 std::span<const float> CudaForward::compute(std::span<const BatchSegment> segments) {

@@ -21,16 +21,18 @@
 namespace bellwether::engine::cuda {
 
 struct CudaOptions {
-  int device = 0;  // CUDA's number of the GPU
-  int64_t kv_blocks = 0;
-  int64_t rows_max = 0;     // of a batch
-  int64_t context_max = 0;  // tokens of one sequence
+  int device = 0;                     // CUDA's number of the GPU
+  int64_t kv_blocks = 0;              // 0 = as kv_room.h has it
+  double gpu_memory_utilization = 0;  // with kv_blocks 0
+  int64_t rows_max = 0;               // of a batch
+  int64_t context_max = 0;            // tokens of one sequence
   bool is_deterministic = true;
 };
 
 class CudaForward final : public RankForward {
  public:
-  // Throws CudaError when the cache and the memory for a batch do not fit the GPU. REQUIRES: `weights` are on that GPU.
+  // Throws CudaError when the memory for a batch does not fit the GPU, and ConfigError when the cache does not.
+  // REQUIRES: `weights` are on that GPU.
   CudaForward(ModelConfig config, ModelWeights weights, const CudaOptions& options);
   ~CudaForward() override;
 
@@ -38,6 +40,8 @@ class CudaForward final : public RankForward {
   [[nodiscard]] std::span<const int32_t> draft(std::span<const DraftSegment> segments) override;
   [[nodiscard]] bool has_drafts() const override { return weights_.draft.has_value(); }
   void join(Collective& group) override;
+  [[nodiscard]] int64_t kv_blocks() const override { return kv_blocks_; }
+  [[nodiscard]] std::optional<GpuMemoryUse> gpu_memory() const override { return memory_; }
 
  private:
   // A sequence of draft().
@@ -47,6 +51,7 @@ class CudaForward final : public RankForward {
     int32_t* guess;        // where the next one goes
   };
 
+  void make_cache();
   [[nodiscard]] KvPages pages(int64_t layer) const;
   void run_model(const StepInputs& inputs);
   void run_graph(const StepInputs& inputs);
@@ -58,12 +63,12 @@ class CudaForward final : public RankForward {
   ModelConfig config_;
   ModelWeights weights_;
   CudaOptions options_;
+  int64_t held_before_ = device_bytes_held;  // before the workspace, which the members after it are
   Stream stream_;
   LocalCollective alone_;
   Collective* group_ = &alone_;
   std::vector<Slice> vocabularies_;  // of each rank
   int64_t widest_ = 0;               // logits of the rank that has most
-  DeviceArray<uint8_t> cache_;       // (layers, kv_blocks) pages
   StepInputMemory inputs_;
   LayerPass layers_;
   DeviceArray<__nv_bfloat16> final_;          // (rows, hidden): after the last norm, of compute()'s batch
@@ -81,6 +86,9 @@ class CudaForward final : public RankForward {
   std::map<int64_t, cudaGraphExec_t> graphs_;  // by the number of rows
   std::vector<Drafting> drafting_;
   std::vector<int32_t> guesses_;
+  DeviceArray<uint8_t> cache_;  // (layers, kv_blocks) pages
+  int64_t kv_blocks_ = 0;
+  GpuMemoryUse memory_;
 };
 
 }  // namespace bellwether::engine::cuda

@@ -4,12 +4,16 @@
 #include <cuda_runtime.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
 #include "engine/cuda/launch.h"
 
 namespace bellwether::engine::cuda {
+
+// What all DeviceArrays of this process hold.
+inline std::atomic<int64_t> device_bytes_held = 0;
 
 // Not initialised.
 template <class T>
@@ -20,7 +24,10 @@ class DeviceArray {
   explicit DeviceArray(int64_t count) : count_(count) {
     if (count == 0) return;
     const size_t bytes = static_cast<size_t>(count) * sizeof(T);
-    if (cudaMalloc(reinterpret_cast<void**>(&data_), bytes) == cudaSuccess) return;
+    if (cudaMalloc(reinterpret_cast<void**>(&data_), bytes) == cudaSuccess) {
+      device_bytes_held += static_cast<int64_t>(bytes);
+      return;
+    }
     (void)cudaGetLastError();  // it is told here
     size_t free = 0;
     size_t total = 0;
@@ -29,7 +36,11 @@ class DeviceArray {
                                 static_cast<double>(bytes) / 1e9, static_cast<double>(free) / 1e9,
                                 static_cast<double>(total) / 1e9));
   }
-  ~DeviceArray() { (void)cudaFree(data_); }
+  ~DeviceArray() {
+    if (data_ == nullptr) return;
+    (void)cudaFree(data_);
+    device_bytes_held -= count_ * static_cast<int64_t>(sizeof(T));
+  }
   DeviceArray(DeviceArray&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
   DeviceArray& operator=(DeviceArray&& other) noexcept {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/invariant.h"
+#include "engine/ranks/fewest_blocks.h"
 #include "engine/ranks/plan_message.h"
 
 namespace bellwether::engine {
@@ -11,11 +12,12 @@ GroupForward::~GroupForward() {
   end_group();
 }
 
-void GroupForward::join(std::unique_ptr<Collective> group) {
+int64_t GroupForward::join(std::unique_ptr<Collective> group) {
   require(group->rank() == 0, "the head joined a group as another rank");
   end_group();
   group_ = std::move(group);
   own_->join(*group_);
+  return fewest_blocks(*group_, own_->kv_blocks());
 }
 
 void GroupForward::end_group() noexcept {

@@ -15,8 +15,9 @@ class GroupForward final : public Forward {
   // Ends the group in order.
   ~GroupForward() override;
 
-  // Ends the group there was and makes `group` the one that computes. REQUIRES: this is its rank 0.
-  void join(std::unique_ptr<Collective> group);
+  // Ends the group there was and makes `group` the one that computes. Returns how many KV blocks all of its ranks have.
+  // REQUIRES: this is its rank 0.
+  [[nodiscard]] int64_t join(std::unique_ptr<Collective> group);
 
   // REQUIRES: join() came before.
   [[nodiscard]] std::span<const float> compute(std::span<const BatchSegment> segments) override;
