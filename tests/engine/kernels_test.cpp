@@ -330,6 +330,22 @@ TEST_P(Kernels, RunningSoftmaxIsTheSoftmax) {
   }
 }
 
+// A matrix in the order of tiles.
+struct TiledMatrix {
+  explicit TiledMatrix(const Matrix& w) : matrix(w) {
+    std::byte* to = codes.at_least(amx::tiled_bytes(w));
+    rare_lines.resize(static_cast<size_t>(amx::tiled_units(w)));
+    for (int64_t row = 0; row < w.rows; row += amx::kUnitRows) amx::tile_rows(w, row, to, rare_lines.data());
+    matrix.format = Matrix::Format::kTiledFP8;
+    matrix.data = to;
+    matrix.rare_lines = rare_lines.data();
+  }
+
+  Matrix matrix;
+  Scratch<std::byte> codes;
+  std::vector<uint64_t> rare_lines;
+};
+
 // y (rows, outputs) by amx.h
 std::vector<float> amx_product(const std::vector<float>& x, int64_t rows, const Matrix& w, int64_t begin, int64_t end) {
   Scratch<std::byte> packed;
@@ -348,35 +364,44 @@ std::vector<float> amx_product(const std::vector<float>& x, int64_t rows, const 
 }
 
 // Each product within the error of two bf16 numbers and float32 sums, zeros, subnormals and the largest codes among the
-// weights; and the same bits whatever is computed beside it.
+// weights; and the same bits whatever is computed beside it. Whole matrices, and a rank's part that begins within
+// blocks of scales.
 TEST(Amx, ProductsAreRightAndDoNotDependOnTheirNeighbours) {
   if (!amx::enabled()) GTEST_SKIP() << "this CPU has no AMX";
   std::mt19937 random(1);
-  for (const int64_t cols : {64, 128, 192, 640}) {
-    constexpr int64_t kOutputs = 134;
+  struct Part {
+    int64_t row;
+    int64_t col;
+    int64_t cols;
+  };
+  for (const Part part : {Part{0, 0, 32}, {0, 0, 128}, {0, 0, 192}, {0, 0, 640}, {24, 96, 320}, {120, 64, 64}}) {
+    constexpr int64_t kOutputs = 300;
     constexpr int64_t kRows = 150;
-    const TestMatrix w(Matrix::Format::kFP8, kOutputs, cols, random);
-    ASSERT_TRUE(amx::takes(w.matrix));
+    const int64_t cols = part.cols;
+    const TestMatrix whole(Matrix::Format::kFP8, part.row + kOutputs, part.col + cols, random);
+    const Matrix w = whole.matrix.part(part.row, kOutputs, part.col, cols);
+    ASSERT_TRUE(amx::takes(w));
+    const TiledMatrix tiled(w);
     std::vector<float> x(static_cast<size_t>(kRows * cols));
     for (float& value : x) value = std::normal_distribution<float>()(random);
-    const std::vector<float> together = amx_product(x, kRows, w.matrix, 0, kOutputs);
+    const std::vector<float> together = amx_product(x, kRows, tiled.matrix, 0, kOutputs);
     for (int64_t r = 0; r < kRows; ++r) {
       for (int64_t o = 0; o < kOutputs; ++o) {
         double sum = 0;
         double magnitude = 0;
         for (int64_t k = 0; k < cols; ++k) {
-          const double product = static_cast<double>(x[r * cols + k]) * w.values[o * cols + k];
-          sum += product;
-          magnitude += std::fabs(product);
+          const double weight = whole.values[(part.row + o) * whole.matrix.cols + part.col + k];
+          sum += x[r * cols + k] * weight;
+          magnitude += std::fabs(x[r * cols + k] * weight);
         }
         ASSERT_NEAR(together[r * kOutputs + o], sum, magnitude * 0x1p-16) << "row " << r << " output " << o;
       }
     }
     for (const int64_t rows : {1, 2, 3, 5, 8, 9, 16, 17, 33, 129}) {
-      for (const auto [begin, end] : {std::pair<int64_t, int64_t>{0, 134}, {8, 9}, {24, 72}, {120, 134}}) {
+      for (const auto [begin, end] : {std::pair<int64_t, int64_t>{0, 300}, {32, 64}, {96, 288}, {288, 300}}) {
         const int64_t first = kRows - rows;
-        const std::vector<float> part(x.begin() + first * cols, x.end());
-        const std::vector<float> y = amx_product(part, rows, w.matrix, begin, end);
+        const std::vector<float> last(x.begin() + first * cols, x.end());
+        const std::vector<float> y = amx_product(last, rows, tiled.matrix, begin, end);
         for (int64_t r = 0; r < rows; ++r) {
           ASSERT_EQ(std::memcmp(y.data() + r * (end - begin), together.data() + (first + r) * kOutputs + begin,
                                 static_cast<size_t>(end - begin) * sizeof(float)),

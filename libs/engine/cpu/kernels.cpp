@@ -5,6 +5,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "engine/invariant.h"
+
 // clang-format off
 #include "engine/cpu/simd_targets.h"
 #undef HWY_TARGET_INCLUDE
@@ -69,6 +71,11 @@ struct Fp8Format {
   }
   static constexpr float kScale = 0x1p120F;
 };
+
+[[noreturn]] HWY_NOINLINE void RefuseOrder() {
+  require(false, "a matrix in the order of tiles is for amx.h");
+  __builtin_unreachable();
+}
 
 template <class Format>
 HWY_INLINE const typename Format::Element* RowOf(const Matrix& w, int64_t row) {
@@ -378,7 +385,10 @@ void DotRows(const float* x, int64_t x_stride, int64_t rows, const Matrix& w, in
       return DotUnpacked<Bf16Format>(x, x_stride, rows, w, row_begin, row_end, y, y_stride);
     case Matrix::Format::kFP8:
       return DotUnpacked<Fp8Format>(x, x_stride, rows, w, row_begin, row_end, y, y_stride);
+    case Matrix::Format::kTiledFP8:
+      break;
   }
+  RefuseOrder();
 }
 
 // y (kRows, 16 * kGroups) += x (kRows, depth) * w (depth, 16 * kGroups)
@@ -506,7 +516,10 @@ void AddWeightedRows(const float* x, int64_t x_stride, int64_t rows, const Matri
         return WeightedRow(x, w, row_begin, row_end, col_begin, col_end, y);
       }
       return WeightedUnpacked<Fp8Format>(x, x_stride, rows, w, row_begin, row_end, col_begin, col_end, y, y_stride);
+    case Matrix::Format::kTiledFP8:
+      break;
   }
+  RefuseOrder();
 }
 
 void CopyRow(const Matrix& w, int64_t row, float* out) {
@@ -517,7 +530,10 @@ void CopyRow(const Matrix& w, int64_t row, float* out) {
       return UnpackRow<Bf16Format>(w, row, 0, w.cols, out);
     case Matrix::Format::kFP8:
       return UnpackRow<Fp8Format>(w, row, 0, w.cols, out);
+    case Matrix::Format::kTiledFP8:
+      break;
   }
+  RefuseOrder();
 }
 
 // Calls body(i, load, store) for whole vectors and once more for what is left, through copies.

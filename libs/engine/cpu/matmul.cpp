@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kParallelPackMin = 64 * 1024;
 
 bool is_taken(const DotJob& job) {
-  return amx::enabled() && amx::takes(*job.w);
+  return job.w->format == Matrix::Format::kTiledFP8;
 }
 
 bool reads_same(const DotJob& a, const DotJob& b) {

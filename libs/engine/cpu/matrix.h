@@ -9,28 +9,30 @@ namespace bellwether::engine::cpu {
 inline constexpr int64_t kScaleBlock = 128;  // rows and columns of an FP8 matrix that share one scale
 
 struct Matrix {
-  enum class Format { kF32, kBF16, kFP8 };
+  enum class Format { kF32, kBF16, kFP8, kTiledFP8 };
   [[nodiscard]] static int64_t bytes_of(Format format) {
     return format == Format::kF32 ? 4 : format == Format::kBF16 ? 2 : 1;
   }
 
   Format format = Format::kF32;
-  const std::byte* data = nullptr;  // (rows, cols), row-major
+  const std::byte* data = nullptr;  // (rows, cols), row-major; kTiledFP8: in an order of its own (amx.h)
   int64_t rows = 0;                 // outputs, of a projection
   int64_t cols = 0;                 // inputs
   int64_t stride = 0;               // elements from one row to the next
-  // kFP8: one scale for each 128 x 128 block of the whole matrix, from the block of the part's first row and column on;
+  // FP8: one scale for each 128 x 128 block of the whole matrix, from the block of the part's first row and column on;
   // a weight is its code times its scale.
   const float* scales = nullptr;
   int64_t scale_stride = 0;  // scales from one row of blocks to the next
   int64_t scale_row = 0;     // where in their block the part's first row ...
   int64_t scale_col = 0;     // ... and column are; kernels need a multiple of 16 here
 
+  const uint64_t* rare_lines = nullptr;  // kTiledFP8 (amx.h)
+
   [[nodiscard]] int64_t bytes() const { return rows * cols * bytes_of(format); }
   [[nodiscard]] float scale_of(int64_t row, int64_t col) const {
     return scales[(row + scale_row) / kScaleBlock * scale_stride + (col + scale_col) / kScaleBlock];
   }
-  // Rows [row, row + part_rows) of columns [col, col + part_cols).
+  // Rows [row, row + part_rows) of columns [col, col + part_cols). REQUIRES: row-major.
   [[nodiscard]] Matrix part(int64_t row, int64_t part_rows, int64_t col, int64_t part_cols) const {
     Matrix part = *this;
     part.data += (row * stride + col) * bytes_of(format);

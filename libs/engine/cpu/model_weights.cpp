@@ -8,6 +8,7 @@
 #include <cstring>
 #include <new>
 
+#include "engine/cpu/amx.h"
 #include "engine/cpu/kernels.h"
 #include "weights/float_formats.h"
 
@@ -33,21 +34,28 @@ class Loader {
   Loader(const ModelConfig& config, weights::TensorSource& source, ThreadPool& pool, ModelWeights& model)
       : config_(config), slices_(model.slices), source_(source), pool_(pool), model_(model) {}
 
+  // What a matrix is read by: products alone, or, kRows, row by row as well.
+  enum class Order { kProducts, kRows };
+
   // `rows` and `cols` of the tensor `name` of that shape.
-  [[nodiscard]] Matrix matrix(const std::string& name, int64_t all_rows, Slice rows, int64_t all_cols, Slice cols) {
+  [[nodiscard]] Matrix matrix(const std::string& name, int64_t all_rows, Slice rows, int64_t all_cols, Slice cols,
+                              Order order = Order::kProducts) {
     const Matrix whole = whole_matrix(name, all_rows, all_cols);
     const Matrix part = whole.part(rows.begin, rows.size(), cols.begin, cols.size());
     const bool is_fp8 = whole.format == Matrix::Format::kFP8;
     if (is_fp8) check_codes(name, part);
-    const Matrix copy = is_fp8 && cols.begin % kVectorColumns != 0 ? unpacked(whole, rows, cols) : side_by_side(part);
+    const Matrix copy = order == Order::kProducts && amx::takes(part) ? tiled(part)
+                        : is_fp8 && cols.begin % kVectorColumns != 0  ? unpacked(whole, rows, cols)
+                                                                      : side_by_side(part);
     source_.forget(name);
     return copy;
   }
-  [[nodiscard]] Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
-    return matrix(name, rows, {0, rows}, cols, {0, cols});
+  [[nodiscard]] Matrix matrix(const std::string& name, int64_t rows, int64_t cols, Order order = Order::kProducts) {
+    return matrix(name, rows, {0, rows}, cols, {0, cols}, order);
   }
-  [[nodiscard]] Matrix row_slice(const std::string& name, int64_t all_rows, Slice rows, int64_t cols) {
-    return matrix(name, all_rows, rows, cols, {0, cols});
+  [[nodiscard]] Matrix row_slice(const std::string& name, int64_t all_rows, Slice rows, int64_t cols,
+                                 Order order = Order::kProducts) {
+    return matrix(name, all_rows, rows, cols, {0, cols}, order);
   }
   [[nodiscard]] Matrix column_slice(const std::string& name, int64_t rows, int64_t all_cols, Slice cols) {
     return matrix(name, rows, {0, rows}, all_cols, cols);
@@ -82,8 +90,8 @@ class Loader {
     // This rank's part of what has `size` rows or columns for each head.
     const auto of_heads = [&](int64_t size) { return Slice{slices_.heads.begin * size, slices_.heads.end * size}; };
     const auto of_all = [&](int64_t size) { return config_.num_attention_heads * size; };
-    const auto head_rows = [&](const char* name, int64_t size, int64_t cols) {
-      return row_slice(prefix + name, of_all(size), of_heads(size), cols);
+    const auto head_rows = [&](const char* name, int64_t size, int64_t cols, Order order = Order::kProducts) {
+      return row_slice(prefix + name, of_all(size), of_heads(size), cols, order);
     };
     AttentionWeights attention;
     if (config_.q_lora_rank > 0) {
@@ -95,7 +103,7 @@ class Loader {
     }
     attention.kv_a = matrix(prefix + "kv_a_proj_with_mqa.weight", config_.latent_dim(), hidden);
     attention.kv_a_norm = vector(prefix + "kv_a_layernorm.weight", config_.kv_lora_rank);
-    attention.kv_b = head_rows("kv_b_proj.weight", kv_rows, config_.kv_lora_rank);
+    attention.kv_b = head_rows("kv_b_proj.weight", kv_rows, config_.kv_lora_rank, Order::kRows);
     attention.o =
         column_slice(prefix + "o_proj.weight", hidden, of_all(config_.v_head_dim), of_heads(config_.v_head_dim));
     return attention;
@@ -171,6 +179,19 @@ class Loader {
     return part;
   }
 
+  // A copy in the order of tiles.
+  [[nodiscard]] Matrix tiled(Matrix part) {
+    std::byte* to = new_copy(amx::tiled_bytes(part));
+    const auto words = static_cast<size_t>(amx::tiled_units(part));
+    uint64_t* rare = model_.rare_lines.emplace_back(std::make_unique_for_overwrite<uint64_t[]>(words)).get();
+    pool_.for_each((part.rows + amx::kUnitRows - 1) / amx::kUnitRows,
+                   [&](int64_t unit) { amx::tile_rows(part, unit * amx::kUnitRows, to, rare); });
+    part.format = Matrix::Format::kTiledFP8;
+    part.data = to;
+    part.rare_lines = rare;
+    return part;
+  }
+
   // For a slice of FP8 columns that begins where kernels cannot: its weights in float32, the same values.
   [[nodiscard]] Matrix unpacked(const Matrix& whole, Slice rows, Slice cols) {
     auto* to = reinterpret_cast<float*>(new_copy(rows.size() * cols.size() * int64_t{sizeof(float)}));
@@ -235,7 +256,8 @@ ModelWeights load_weights(const ModelConfig& config, const WeightsWanted& wanted
   ModelWeights model;
   model.slices = slices_of(config, wanted.rank, wanted.ranks);
   Loader loader(config, *source, pool, model);
-  model.embedding = loader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
+  model.embedding =
+      loader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size, Loader::Order::kRows);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     if (progress) progress(static_cast<double>(i) / static_cast<double>(config.num_hidden_layers));
     model.layers.push_back(loader.layer(i));

@@ -1,6 +1,7 @@
 // One rank's weights, as the CPU backend uses them: its slices (ranks/slices.h) of what is cut, all of the rest.
-// Matrices are copies in large pages, in their source's format, rows side by side; the small vectors are copies in
-// float32. Names and shapes: those of the published checkpoints.
+// Matrices are copies in large pages, in their source's format, rows side by side, or in the order of tiles those that
+// the matrix unit multiplies (amx.h); the small vectors are copies in float32. Names and shapes: those of the published
+// checkpoints.
 #pragma once
 
 #include <functional>
@@ -64,8 +65,9 @@ struct ModelWeights {
   Matrix head;              // (this rank's part of vocab, hidden)
   std::optional<DraftWeights> draft;
 
-  LargePages matrices;                           // owns what the matrices point to,
-  std::vector<std::unique_ptr<float[]>> scales;  // and this their scales
+  LargePages matrices;                                  // owns what the matrices point to,
+  std::vector<std::unique_ptr<float[]>> scales;         // this their scales
+  std::vector<std::unique_ptr<uint64_t[]>> rare_lines;  // and this their Matrix::rare_lines
 };
 
 struct WeightsWanted {
