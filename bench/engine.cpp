@@ -289,21 +289,23 @@ class Table {
 };
 
 // `group`: of several ranks, this one is rank 0.
-void bench_engine(const Options& options, std::unique_ptr<engine::Collective> group) {
+void bench_target(const Options& options, const std::string& target, std::unique_ptr<engine::Collective> group) {
+  limit_target(target);  // before loading, which orders weights for it
   const std::unique_ptr<engine::Engine> engine = load(options);
   if (group) engine->join(std::move(group));
   engine::cpu::ThreadPool pool(engine->options().threads * engine->options().ranks);
   Bench bench(*engine, options);
-  for (const std::string& target : options.targets) {
-    limit_target(target);
-    fmt::print("{}, {} ranks of {} threads, {}\n", options.model.empty() ? options.synthetic : options.model,
-               options.ranks, engine->options().threads, target);
-    const Table table(bench::read_bytes_per_second(pool), bench::dot_peak(pool), bench::bf16_peak(pool));
-    for (const int64_t tokens : options.prefill) table.add(bench.prefill(tokens));
-    for (const int64_t context : options.context) {
-      for (const int64_t batch : options.batch) table.add(bench.decode(batch, context));
-    }
+  fmt::print("{}, {} ranks of {} threads, {}\n", options.model.empty() ? options.synthetic : options.model,
+             options.ranks, engine->options().threads, target);
+  const Table table(bench::read_bytes_per_second(pool), bench::dot_peak(pool), bench::bf16_peak(pool));
+  for (const int64_t tokens : options.prefill) table.add(bench.prefill(tokens));
+  for (const int64_t context : options.context) {
+    for (const int64_t batch : options.batch) table.add(bench.decode(batch, context));
   }
+}
+
+void bench_engine(const Options& options, std::unique_ptr<engine::Collective> group) {
+  for (const std::string& target : options.targets) bench_target(options, target, std::move(group));
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   fmt::print("peak memory {:.2f} GB, {:.2f} of it for the limit of reading\n",
@@ -316,7 +318,7 @@ void bench_ranks(const Options& options) {
     if (group->rank() == 0) {
       bench_engine(options, std::move(group));
     } else {
-      if (options.targets.size() == 1) limit_target(options.targets[0]);
+      limit_target(options.targets[0]);
       follow(options, *group);
     }
     return "";
